@@ -1,0 +1,15 @@
+//! Container images: how they are named, what they run, and the index that operators write.
+
+mod command;
+mod digest;
+mod index;
+mod platform;
+mod process;
+mod reference;
+
+pub use command::{Effective, effective, escape};
+pub use digest::{Digest, DigestError};
+pub use index::{ImageIndex, IndexEntry, IndexHit, IndexProblem};
+pub use platform::{Platform, PlatformError};
+pub use process::ImageProcess;
+pub use reference::{Reference, ReferenceError};
