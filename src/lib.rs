@@ -1,1 +1,10 @@
+//! The admission webhook, room by room; `docs/architecture.md` is the plan of the house.
 
+pub mod admission;
+pub mod certificate;
+pub mod cli;
+pub mod demo;
+pub mod manifest;
+pub mod mutation;
+pub mod server;
+pub mod settings;

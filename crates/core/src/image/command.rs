@@ -60,7 +60,12 @@ mod tests {
         ];
         for (entrypoint, cmd, has_args, expected) in table {
             let got = effective(&process(entrypoint, cmd), has_args);
-            let got = got.as_ref().map(|e| (e.command.iter().map(String::as_str).collect::<Vec<_>>(), e.args.as_ref().map(|a| a.iter().map(String::as_str).collect::<Vec<_>>())));
+            let got = got.as_ref().map(|e| {
+                (
+                    e.command.iter().map(String::as_str).collect::<Vec<_>>(),
+                    e.args.as_ref().map(|a| a.iter().map(String::as_str).collect::<Vec<_>>()),
+                )
+            });
             let expected = expected.map(|(command, args)| (command.to_vec(), args.map(<[&str]>::to_vec)));
             assert_eq!(got, expected, "entrypoint {entrypoint:?}, cmd {cmd:?}, args given: {has_args}");
         }
@@ -91,7 +96,8 @@ mod tests {
 
     #[test]
     fn escaped_words_reach_the_process_unchanged() {
-        for word in ["plain", "$HOME", "a$", "$(HOME)", "$$(HOME)", "$$", "$$$", "a$(b)$c$$d$", "${X}", "cost: 5$ $(X)"] {
+        for word in ["plain", "$HOME", "a$", "$(HOME)", "$$(HOME)", "$$", "$$$", "a$(b)$c$$d$", "${X}", "cost: 5$ $(X)"]
+        {
             assert_eq!(expand(&escape(word)), word, "{word:?} written as {:?}", escape(word));
         }
     }
