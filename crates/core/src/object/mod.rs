@@ -1,0 +1,9 @@
+//! Leaf types of Kubernetes objects that several rooms read, borrowed from the JSON they came in.
+//!
+//! They are views: what they do not name is skipped without being parsed, and a `null` counts as absent, as in the API.
+
+mod metadata;
+mod text;
+
+pub use metadata::{Metadata, OwnerReference, StringMap};
+pub use text::{Text, null_as_default};
