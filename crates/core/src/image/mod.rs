@@ -8,8 +8,8 @@ mod process;
 mod reference;
 
 pub use command::{Effective, effective, escape};
-pub use digest::{Digest, DigestError};
-pub use index::{ImageIndex, IndexEntry, IndexHit, IndexProblem};
+pub use digest::{Digest, DigestAlgorithm, DigestError};
+pub use index::{ImageIndex, IndexEntry, IndexHit, IndexProblem, KeyError};
 pub use platform::{Platform, PlatformError};
 pub use process::ImageProcess;
 pub use reference::{Reference, ReferenceError};
