@@ -5,4 +5,10 @@
 //! recorded can be made again.
 #![warn(missing_docs)]
 
+pub mod edit;
 pub mod image;
+pub mod lookup;
+pub mod names;
+pub mod object;
+pub mod outcome;
+pub mod pod;

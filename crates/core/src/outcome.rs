@@ -305,6 +305,14 @@ pub enum Problem {
         /// What is allowed.
         limit: usize,
     },
+    /// An annotation of ours that counts here has a value that means nothing.
+    #[error("annotation {key}: {why}")]
+    Annotation {
+        /// The annotation's key.
+        key: &'static str,
+        /// What is wrong with the value.
+        why: String,
+    },
     /// A field is not what the Kubernetes API says.
     #[error("container {container}: {field} is not readable: {why}")]
     Field {

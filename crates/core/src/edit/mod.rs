@@ -50,6 +50,11 @@ impl Edits {
         self.0.push(PatchOperation::Remove(RemoveOperation { path: path.pointer() }));
     }
 
+    /// Puts further operations behind these.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Adds what is needed to turn one list into another.
     pub fn list(&mut self, list: ListEdit) {
         list.finish(self);

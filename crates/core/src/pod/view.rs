@@ -80,7 +80,7 @@ pub struct Spec<'a> {
     service_account_name: Option<Text<'a>>,
 }
 
-impl Spec<'_> {
+impl<'a> Spec<'a> {
     /// The names in `imagePullSecrets`, in their order.
     pub fn image_pull_secrets(&self) -> impl Iterator<Item = &str> {
         self.image_pull_secrets.iter().map(|secret| secret.name.as_str())
@@ -91,11 +91,11 @@ impl Spec<'_> {
         self.service_account_name.as_deref()
     }
 
-    pub(super) fn init_containers(&self) -> &[Container<'_>] {
+    pub(super) fn init_containers(&self) -> &[Container<'a>] {
         self.init_containers.as_deref().unwrap_or_default()
     }
 
-    pub(super) fn volumes(&self) -> &[Volume<'_>] {
+    pub(super) fn volumes(&self) -> &[Volume<'a>] {
         self.volumes.as_deref().unwrap_or_default()
     }
 }

@@ -1,0 +1,101 @@
+//! Who knows what an image runs: the operator's index, then the registry's answer, then the entries that are shipped.
+
+use crate::image::{Digest, ImageIndex, ImageProcess, IndexHit, Platform, Reference};
+use crate::outcome::Source;
+use std::collections::HashMap;
+
+/// The image indexes that one decision is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct Indexes<'a> {
+    /// What operators wrote. It wins over everything, the registry included.
+    pub operator: &'a ImageIndex,
+    /// What is shipped with the webhook: asked only where the registry gave no answer.
+    pub shipped: &'a ImageIndex,
+}
+
+/// One image that the operator's index does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookUp {
+    /// The image.
+    pub reference: Reference,
+    /// The platforms that the object may run on, never empty.
+    pub platforms: Vec<Platform>,
+    /// Whether the object itself says so. Otherwise an image that has none of them may still be looked up for those it has.
+    pub stated: bool,
+}
+
+/// A registry's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Of what the reference names: an index or a manifest.
+    pub digest: Digest,
+    /// What it runs, for each of the platforms asked for that it has; never empty.
+    pub processes: Vec<(Platform, ImageProcess)>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Miss {
+    /// In our own words: it reaches the user, who must not learn what a registry chooses to write.
+    pub why: String,
+    /// Whether it may go well later.
+    pub transient: bool,
+}
+
+/// The answers to a plan's look-ups.
+pub type Answers = HashMap<Reference, Result<Found, Miss>>;
+
+/// What came of asking everybody.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Choice {
+    /// One process on all platforms.
+    Process(ImageProcess, Source),
+    /// Different processes on these platforms.
+    Differ(Vec<Platform>),
+    /// Nobody knows.
+    Unknown(Miss),
+}
+
+impl Indexes<'_> {
+    /// Asks the operator's index alone; `None` where it does not know.
+    pub fn known(&self, reference: &Reference, platforms: &[Platform]) -> Option<Choice> {
+        let hit = self.operator.find(reference)?;
+        choice_of(&hit, platforms, |key| Source::Index { key })
+    }
+
+    /// Judges the registry's answer, with the shipped entries behind it.
+    pub fn judge(&self, look_up: &LookUp, answers: &Answers) -> Choice {
+        let miss = match answers.get(&look_up.reference) {
+            Some(Ok(found)) => return agree(found),
+            Some(Err(miss)) => miss.clone(),
+            None => Miss { why: "nobody was asked".to_owned(), transient: true },
+        };
+        self.shipped
+            .find(&look_up.reference)
+            .and_then(|hit| choice_of(&hit, &look_up.platforms, |key| Source::Shipped { key }))
+            .unwrap_or(Choice::Unknown(miss))
+    }
+}
+
+fn choice_of(hit: &IndexHit<'_>, platforms: &[Platform], source: impl FnOnce(String) -> Source) -> Option<Choice> {
+    let mut processes = platforms.iter().map(|platform| hit.entry.process_for(Some(platform)));
+    let first = processes.next()??;
+    for process in processes {
+        if process? != first {
+            return Some(Choice::Differ(platforms.to_vec()));
+        }
+    }
+    Some(Choice::Process(first.clone(), source(hit.key.to_owned())))
+}
+
+fn agree(found: &Found) -> Choice {
+    let Some((platform, first)) = found.processes.first() else {
+        return Choice::Unknown(Miss { why: "the image has no platform".to_owned(), transient: false });
+    };
+    // What is executed decides; the user does not.
+    let same = |process: &ImageProcess| process.entrypoint == first.entrypoint && process.cmd == first.cmd;
+    if found.processes.iter().any(|(_, process)| !same(process)) {
+        return Choice::Differ(found.processes.iter().map(|(platform, _)| platform.clone()).collect());
+    }
+    Choice::Process(first.clone(), Source::Registry { digest: found.digest.clone(), platform: platform.clone() })
+}

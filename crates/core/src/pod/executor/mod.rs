@@ -1,0 +1,51 @@
+//! Which executor a pod was built for, and how one is taken off and another put on.
+//!
+//! What a controller of Argo 3.1 to 3.3 makes differs little between executors: a volume, some variables, a flag. Each
+//! file here knows one executor's share. `k8sapi` has none of its own but the variable that names it.
+
+pub(super) mod docker;
+pub(super) mod emissary;
+pub(super) mod kubelet;
+pub(super) mod pns;
+mod recognise;
+
+pub(super) use recognise::{Origin, Own, Role, Shape, recognise};
+
+/// The executors that Argo has had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Executor {
+    /// Talks to the docker daemon through its socket. The default up to 3.2.
+    Docker,
+    /// Talks to the kubelet's own API.
+    Kubelet,
+    /// Talks to the API server. Selectable up to 3.3.8.
+    K8sApi,
+    /// Shares the pod's process namespace.
+    Pns,
+    /// Wraps each command. The only one from 3.4 on.
+    Emissary,
+}
+
+impl Executor {
+    /// The name as Argo spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Kubelet => "kubelet",
+            Self::K8sApi => "k8sapi",
+            Self::Pns => "pns",
+            Self::Emissary => "emissary",
+        }
+    }
+
+    /// Reads the value of `ARGO_CONTAINER_RUNTIME_EXECUTOR`; none means docker, as 3.1 has it when nothing is configured.
+    /// `None` for a name that no version knew.
+    fn of_variable(value: Option<&str>) -> Option<Self> {
+        match value {
+            None | Some("") => Some(Self::Docker),
+            Some(name) => {
+                [Self::Docker, Self::Kubelet, Self::K8sApi, Self::Pns, Self::Emissary].into_iter().find(|e| e.name() == name)
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What to do to one pod: whether it is ours, what it was built for, and the edits that let emissary run it.
+//!
+//! Two steps with the look-ups between them: [`plan`] decides everything that needs no registry and names the images that
+//! do; [`Plan::apply`] takes the answers. Both are pure, so a recorded admission can be decided again.
+
+mod bare;
+mod draft;
+mod executor;
+mod options;
+mod placement;
+mod plan;
+mod profile;
+mod select;
+mod template;
+mod view;
+
+pub use executor::Executor;
+pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Profile};
+pub use plan::{Context, Plan, plan};
+pub use view::{NotAPod, Pod, Spec};

@@ -1,0 +1,350 @@
+use super::bare;
+use super::draft::{Draft, Place};
+use super::executor::{Origin, Role, Shape, emissary, recognise};
+use super::options::Options;
+use super::placement::{Placement, placement};
+use super::profile::Hardening;
+use super::select::select;
+use super::template::{Template, TemplateSource, locate};
+use super::view::{Container, Pod, Variable};
+use crate::edit::Edits;
+use crate::image::{ImageProcess, Reference, effective};
+use crate::lookup::{Answers, Choice, Indexes, LookUp};
+use crate::names;
+use crate::outcome::{Denial, Findings, Outcome, Problem, Provenance, Skip, Source, Warning};
+use emissary_contract::{container, path, variable, volume};
+use serde_json::{Map, Value, json};
+
+/// The size that an object may have after rewriting, in bytes of compact JSON. The API server refuses requests over about
+/// 1.5 MiB (etcd's own limit); below that stands what its defaulting adds afterwards.
+const MAX_OBJECT: usize = 1 << 20;
+
+/// What is known of a pod beside the pod itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Context<'a> {
+    /// The pod's name by the request, where the object has none. Absent with `generateName`.
+    pub name: Option<&'a str>,
+    /// Whether the namespace enforces Pod Security Standards' `restricted`.
+    pub namespace_restricted: bool,
+}
+
+/// Everything that is decided before the registries have answered.
+#[derive(Debug)]
+pub struct Plan {
+    draft: Draft,
+    /// Commands that are known already: their edits and where they came from, by the container's position.
+    commands: Vec<(usize, Edits, Option<Provenance>)>,
+    pending: Vec<Pending>,
+    stamp: Option<(&'static str, String)>,
+    size: usize,
+}
+
+/// A container whose command is to be looked up.
+#[derive(Debug)]
+struct Pending {
+    subject: Subject,
+    look_up: LookUp,
+}
+
+/// A container without a command, as far as its command's edits need it.
+#[derive(Debug)]
+struct Subject {
+    index: usize,
+    name: String,
+    image: String,
+    prefix: Vec<String>,
+    has_command_field: bool,
+    args: Vec<String>,
+    has_args_field: bool,
+}
+
+/// Decides what needs no registry.
+///
+/// # Errors
+/// A [`Skip`] where the pod is none of ours.
+pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &Indexes<'_>) -> Result<Plan, Skip> {
+    let mut draft = Draft::new(pod);
+    draft.warnings.extend(select(pod, options)?);
+    let shape = match recognise(pod) {
+        Ok(shape) if shape.too_old => return Err(Skip::ArgoTooOld),
+        Ok(shape) => shape,
+        Err(problem) => return Ok(Plan::denied(draft, problem)),
+    };
+    let placement = match placement(pod, options) {
+        Ok(placement) => placement,
+        Err(problem) => return Ok(Plan::denied(draft, problem)),
+    };
+    let environments: Vec<&[Variable<'_>]> = shape.own.iter().map(|own| own.variables()).collect();
+    let template = match locate(pod.metadata(), &environments) {
+        TemplateSource::Found(text) => match serde_json::from_str::<Template<'_>>(text) {
+            Ok(template) => Some(template),
+            Err(error) => {
+                draft.warnings.push(Warning::TemplateUnreadable(error.to_string()));
+                None
+            }
+        },
+        TemplateSource::Absent | TemplateSource::Offloaded => None,
+    };
+    let hardening = Hardening {
+        profile: options.profile,
+        pod: &pod.spec.security_context,
+        windows: placement.windows,
+        writes_tmp: template.as_ref().is_some_and(Template::is_resource),
+    };
+
+    let wrapped = wrapped_containers(pod, &shape, template.as_ref(), options, &mut draft);
+    if shape.origin == Origin::Bare {
+        bare::build(pod, context, options, &hardening, &wrapped, &mut draft);
+    } else {
+        emissary::convert(pod, &shape, options, &hardening, &mut draft);
+        harden(&shape, context, options, &hardening, &mut draft);
+    }
+
+    let prefix = if shape.origin == Origin::Bare { bare::prefix(options) } else { emissary::prefix(&shape, options) };
+    let supervised = shape.role(Role::Supervisor).is_some() || (shape.origin == Origin::Bare && bare::is_supervised(options));
+    let mut plan =
+        Plan { draft, commands: Vec::new(), pending: Vec::new(), stamp: stamp(pod, options), size: pod.text().len() };
+    for index in wrapped {
+        let container = &pod.spec.containers[index];
+        plan.draft.share(Place::Regular(index), container);
+        if supervised {
+            plan.draft.mount_executor_image(Place::Regular(index), container);
+        }
+        plan.command(index, container, prefix.clone(), &placement, indexes);
+    }
+    Ok(plan)
+}
+
+/// The positions of the containers that are to be wrapped and are not yet.
+fn wrapped_containers(
+    pod: &Pod<'_>,
+    shape: &Shape<'_, '_>,
+    template: Option<&Template<'_>>,
+    options: &Options,
+    draft: &mut Draft,
+) -> Vec<usize> {
+    let asked_for: Vec<&str> = if options.overrides.wrap {
+        pod.metadata().annotation(names::WRAP).map(|list| list.split(',').map(str::trim).collect()).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    let mut wrapped = Vec::with_capacity(pod.spec.containers.len());
+    for (index, container) in pod.spec.containers.iter().enumerate() {
+        let name = container.name.as_str();
+        if shape.is_own(index) || name.starts_with(container::ARTIFACT_PLUGIN_PREFIX) || container.is_wrapped() {
+            continue;
+        }
+        let by_operator = options.wrap.contains(name) || asked_for.contains(&name);
+        let by_controller = match template {
+            // What podSpecPatch adds has the shared volume from 3.3 on, whatever the executor; 3.1 wraps before patching.
+            Some(template) => template.names(name) || (shape.origin != Origin::V31 && shares(container)),
+            None => !options.injected_sidecars.contains(name),
+        };
+        if !by_controller && !by_operator {
+            draft.warnings.push(Warning::NotWrapped(name.to_owned()));
+            continue;
+        }
+        // What no controller has prepared has no name to report under.
+        if shape.origin != Origin::Bare && (template.is_none() || !by_controller) {
+            name_itself(index, container, draft);
+        }
+        wrapped.push(index);
+    }
+    wrapped
+}
+
+fn shares(container: &Container<'_>) -> bool {
+    container.mount_at(path::SHARED).is_some_and(|mount| mount.name == volume::SHARED)
+}
+
+/// Adds the variable under whose value the wrapper keeps its files, where it is missing.
+fn name_itself(index: usize, container: &Container<'_>, draft: &mut Draft) {
+    match container.environment() {
+        Ok(environment) => {
+            if environment.iter().flatten().any(|variable| variable.name == variable::CONTAINER_NAME) {
+                return;
+            }
+            let lists = draft.lists(Place::Regular(index), container, environment.as_ref().map(Vec::len));
+            lists.env.append(json!({"name": variable::CONTAINER_NAME, "value": container.name.as_str()}));
+        }
+        Err(error) => draft.problems.push(Problem::Field {
+            container: container.name.to_string(),
+            field: "env",
+            why: error.to_string(),
+        }),
+    }
+}
+
+/// Hardens what Argo's controller made, where that is wanted.
+fn harden(
+    shape: &Shape<'_, '_>,
+    context: &Context<'_>,
+    options: &Options,
+    hardening: &Hardening<'_, '_>,
+    draft: &mut Draft,
+) {
+    if !options.harden_argo_containers && !context.namespace_restricted {
+        return;
+    }
+    for own in &shape.own {
+        let place = match own.role {
+            Role::Init => Place::Init(own.index),
+            Role::Wait | Role::Supervisor | Role::Task => Place::Regular(own.index),
+        };
+        let replaced = shape.executor == super::Executor::Pns && own.role == Role::Wait;
+        let present = match own.container.security_context {
+            Some(raw) if !replaced => serde_json::from_str::<Map<String, Value>>(raw.get()).ok(),
+            Some(raw) => super::executor::pns::take_off(raw.get()).ok().flatten().and_then(|v| match v {
+                Value::Object(fields) => Some(fields),
+                _ => None,
+            }),
+            None => None,
+        };
+        hardening.edit(&place.path().member("securityContext"), present.as_ref(), &mut draft.edits);
+    }
+}
+
+/// The annotation that the rewriting leaves behind, where there is none yet: it is never refreshed, or a second pass by
+/// another version would be an edit of its own.
+fn stamp(pod: &Pod<'_>, options: &Options) -> Option<(&'static str, String)> {
+    let wanted = !options.stamp.is_empty() && pod.metadata().annotation(names::REWRITTEN).is_none();
+    wanted.then(|| (names::REWRITTEN, options.stamp.clone()))
+}
+
+impl Plan {
+    fn denied(mut draft: Draft, problem: Problem) -> Self {
+        draft.problems.push(problem);
+        Self { draft, commands: Vec::new(), pending: Vec::new(), stamp: None, size: 0 }
+    }
+
+    /// The images that must be asked for, each once.
+    pub fn look_ups(&self) -> Vec<&LookUp> {
+        let mut distinct: Vec<&LookUp> = Vec::with_capacity(self.pending.len());
+        for pending in &self.pending {
+            if !distinct.iter().any(|known| known.reference == pending.look_up.reference) {
+                distinct.push(&pending.look_up);
+            }
+        }
+        distinct
+    }
+
+    /// Whether the answers can change the outcome: a pod that is denied anyway need not wait for them.
+    pub fn is_denied(&self) -> bool {
+        !self.draft.problems.is_empty()
+    }
+
+    fn command(
+        &mut self,
+        index: usize,
+        container: &Container<'_>,
+        prefix: Vec<String>,
+        placement: &Placement,
+        indexes: &Indexes<'_>,
+    ) {
+        let subject = Subject {
+            index,
+            name: container.name.to_string(),
+            image: container.image.as_deref().unwrap_or_default().to_owned(),
+            prefix,
+            has_command_field: container.command.is_some(),
+            args: container.args().iter().map(ToString::to_string).collect(),
+            has_args_field: container.args.is_some(),
+        };
+        if !container.command().is_empty() {
+            let mut words = subject.prefix.clone();
+            words.extend(container.command().iter().map(ToString::to_string));
+            let mut edits = Edits::default();
+            edits.replace(&Place::Regular(index).path().member("command"), json!(words));
+            self.commands.push((index, edits, None));
+            return;
+        }
+        let reference = match Reference::parse(&subject.image) {
+            Ok(reference) => reference,
+            Err(error) => {
+                let Subject { name: container, image, .. } = subject;
+                self.draft.problems.push(Problem::ImageName { container, image, why: error.to_string() });
+                return;
+            }
+        };
+        match indexes.known(&reference, &placement.platforms) {
+            Some(choice) => self.settle(subject, choice),
+            None => {
+                let platforms = placement.platforms.clone();
+                self.pending.push(Pending { subject, look_up: LookUp { reference, platforms, stated: placement.stated } });
+            }
+        }
+    }
+
+    fn settle(&mut self, subject: Subject, choice: Choice) {
+        match choice {
+            Choice::Process(process, source) => match subject.fill(&process, source) {
+                Ok(command) => self.commands.push(command),
+                Err(problem) => self.draft.problems.push(problem),
+            },
+            Choice::Differ(platforms) => self.draft.problems.push(Problem::PlatformsDiffer {
+                container: subject.name,
+                image: subject.image,
+                platforms: platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            }),
+            Choice::Unknown(miss) => self.draft.problems.push(Problem::LookUp {
+                container: subject.name,
+                image: subject.image,
+                why: miss.why,
+                transient: miss.transient,
+            }),
+        }
+    }
+
+    /// Takes the answers and makes the outcome.
+    pub fn apply(mut self, answers: &Answers, indexes: &Indexes<'_>) -> Outcome {
+        for Pending { subject, look_up } in std::mem::take(&mut self.pending) {
+            let choice = indexes.judge(&look_up, answers);
+            self.settle(subject, choice);
+        }
+        let Self { mut draft, mut commands, pending: _, stamp, size } = self;
+        let (problems, mut warnings) = (std::mem::take(&mut draft.problems), std::mem::take(&mut draft.warnings));
+        if !problems.is_empty() {
+            return Outcome::Denial(Denial { problems });
+        }
+        warnings.sort();
+        commands.sort_by_key(|(index, ..)| *index);
+        let (mut edits, mut provenance) = (Edits::default(), Vec::new());
+        for (_, command, origin) in commands {
+            edits.extend(command);
+            provenance.extend(origin);
+        }
+        let edits = draft.finish(edits, stamp);
+        let findings = Findings { provenance, warnings };
+        if edits.is_empty() {
+            return Outcome::Unchanged(findings);
+        }
+        let bytes = size.saturating_add(edits.growth());
+        if bytes > MAX_OBJECT {
+            return Outcome::Denial(Denial { problems: vec![Problem::ObjectSize { bytes, limit: MAX_OBJECT }] });
+        }
+        Outcome::Rewrite(edits, findings)
+    }
+}
+
+impl Subject {
+    fn fill(self, process: &ImageProcess, source: Source) -> Result<(usize, Edits, Option<Provenance>), Problem> {
+        let Self { index, name, image, prefix, has_command_field, args, has_args_field } = self;
+        let Some(words) = effective(process, !args.is_empty()) else {
+            return Err(Problem::NothingToRun { container: name, image });
+        };
+        let path = Place::Regular(index).path();
+        let mut edits = Edits::default();
+        let mut command = prefix;
+        command.extend(words.command.iter().cloned());
+        edits.set(&path.member("command"), has_command_field, json!(command));
+        let mut shown = words.command;
+        match words.args {
+            Some(cmd) => {
+                edits.set(&path.member("args"), has_args_field, json!(cmd));
+                shown.extend(cmd);
+            }
+            None => shown.extend(args),
+        }
+        Ok((index, edits, Some(Provenance { container: name, image, source, command: shown })))
+    }
+}
