@@ -1,0 +1,194 @@
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::Metrics;
+use super::readiness::Check;
+use super::tls::Served;
+use crate::certificate::{Pair, PairError, Standing, Validity};
+
+/// The most that a certificate or key file may hold, in bytes: no more than a Secret.
+const LARGEST: u64 = 1 << 20;
+
+/// Where the server's certificate comes from.
+#[derive(Clone, Debug)]
+pub enum CertificateSource {
+    /// PEM files, reloaded when their content changes. Content, because the kubelet replaces a mounted Secret by
+    /// swapping a symbolic link above the files, which a watch on the files themselves never sees.
+    Files {
+        /// The chain: the server's certificate first.
+        certificate: PathBuf,
+        /// The private key of the chain's first certificate.
+        key: PathBuf,
+        /// How often the files are read. At least a millisecond.
+        poll: Duration,
+    },
+    /// One pair for the life of the server.
+    Fixed(Pair),
+}
+
+/// Why no pair could be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file is missing, unreadable, or larger than a Secret can be.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The files do not hold a certificate chain and its key.
+    #[error("{} and {} are no certificate and key", certificate.display(), key.display())]
+    Pair {
+        /// The chain's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong with them.
+        #[source]
+        source: PairError,
+    },
+}
+
+/// Two files and what they held when last read.
+#[derive(Debug)]
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    seen: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Keeps the pair in service, its readiness check and its metrics up to date.
+pub(super) struct Certificates {
+    files: Option<(Files, Duration)>,
+    served: Arc<Served>,
+    validity: Validity,
+    problem: Option<String>,
+    check: Check,
+    metrics: Metrics,
+}
+
+impl Certificates {
+    /// Loads the first pair.
+    pub(super) async fn load(
+        source: CertificateSource,
+        check: Check,
+        metrics: Metrics,
+    ) -> Result<(Self, Arc<Served>), LoadError> {
+        let (files, pair) = match source {
+            CertificateSource::Fixed(pair) => (None, pair),
+            CertificateSource::Files { certificate, key, poll } => {
+                let mut files = Files { certificate, key, seen: None };
+                let contents = files.read().await?;
+                let pair = files.pair(&contents)?;
+                files.seen = Some(contents);
+                (Some((files, poll.max(Duration::from_millis(1)))), pair)
+            }
+        };
+        let served = Arc::new(Served::new(Arc::clone(pair.certified_key())));
+        let certificates =
+            Self { files, served: Arc::clone(&served), validity: pair.validity(), problem: None, check, metrics };
+        certificates.report(SystemTime::now());
+        Ok((certificates, served))
+    }
+
+    /// Follows the files until `closing`.
+    pub(super) async fn follow(mut self, closing: CancellationToken) {
+        let Some((mut files, poll)) = self.files.take() else { return };
+        let mut ticks = interval(poll);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while closing.run_until_cancelled(ticks.tick()).await.is_some() {
+            match files.changed().await {
+                Ok(None) => {}
+                Ok(Some(pair)) => self.take(&pair),
+                Err(error) => self.keep(&error),
+            }
+            self.report(SystemTime::now());
+        }
+    }
+
+    fn take(&mut self, pair: &Pair) {
+        self.served.replace(Arc::clone(pair.certified_key()));
+        self.validity = pair.validity();
+        self.problem = None;
+        self.metrics.certificate_reloads.inc();
+        tracing::info!("serving a new certificate");
+    }
+
+    /// The files are half-written, mismatched or gone: what was served goes on. Said once a problem, not once a poll.
+    fn keep(&mut self, error: &LoadError) {
+        let problem = with_causes(error);
+        if self.problem.as_ref() != Some(&problem) {
+            tracing::error!(problem, "keeping the certificate served so far");
+            self.metrics.certificate_reload_failures.inc();
+            self.problem = Some(problem);
+        }
+    }
+
+    fn report(&self, now: SystemTime) {
+        let since_epoch = self.validity.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.metrics.certificate_expiry.set(since_epoch.as_secs_f64());
+        let left = self.validity.not_after.duration_since(now).unwrap_or_default().as_secs();
+        let left = if left < 2 * 86_400 { format!("{} h", left / 3600) } else { format!("{} d", left / 86_400) };
+        match (self.validity.standing(now), &self.problem) {
+            (Standing::Expired, _) => self.check.not_ready("the certificate has expired"),
+            (Standing::NotYetValid, _) => self.check.not_ready("the certificate is not yet valid"),
+            (Standing::Valid, None) => self.check.ready(format!("expires in {left}")),
+            (Standing::Valid, Some(problem)) => {
+                self.check.ready(format!("expires in {left}; its files are not used: {problem}"));
+            }
+        }
+    }
+}
+
+impl Files {
+    /// The new pair, if the files changed since last time.
+    async fn changed(&mut self) -> Result<Option<Pair>, LoadError> {
+        let contents = self.read().await?;
+        if self.seen.as_ref() == Some(&contents) {
+            return Ok(None);
+        }
+        // Remembered only when it is good: a bad pair is judged again at every poll, until it is mended.
+        let pair = self.pair(&contents)?;
+        self.seen = Some(contents);
+        Ok(Some(pair))
+    }
+
+    async fn read(&self) -> Result<(Vec<u8>, Vec<u8>), LoadError> {
+        Ok((read(&self.certificate).await?, read(&self.key).await?))
+    }
+
+    fn pair(&self, (certificate, key): &(Vec<u8>, Vec<u8>)) -> Result<Pair, LoadError> {
+        Pair::from_pem(certificate, key).map_err(|source| LoadError::Pair {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            source,
+        })
+    }
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let owned = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut contents = Vec::new();
+        std::fs::File::open(owned)?.take(LARGEST + 1).read_to_end(&mut contents)?;
+        if contents.len() as u64 > LARGEST {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it holds more than {LARGEST} bytes")));
+        }
+        Ok(contents)
+    });
+    let contents = read.await.map_err(io::Error::other).flatten();
+    contents.map_err(|source| LoadError::Read { path: path.to_owned(), source })
+}
+
+/// An error and what caused it, for a log line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
