@@ -1,1 +1,55 @@
-fn main() {}
+//! The repository's own tasks. They provision and print; what is right and what is wrong is for the tests to say.
+
+mod components;
+mod debian;
+mod progress;
+mod shell;
+mod test;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask <task>
+
+  test [--allow-missing] [-- ARGS]   get every real component once, then run cargo test --workspace with them
+                                     --allow-missing   run without those that cannot be had, and list what did not run
+                                     ARGS              for cargo test, such as a test's name or -- --nocapture
+  components                         get the components and print their variables as shell exports, so that a plain
+                                     cargo test finds them: eval \"$(cargo xtask components)\"
+
+Components are kept in $EMISSARY_WEBHOOK_CACHE, by default $XDG_CACHE_HOME/emissary-webhook or ~/.cache/emissary-webhook.
+Remove the folder to get them anew.";
+
+fn main() -> ExitCode {
+    match run(std::env::args_os().skip(1).collect()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
+    let for_cargo = match arguments.iter().position(|argument| argument == "--") {
+        Some(dashes) => arguments.split_off(dashes).split_off(1),
+        None => Vec::new(),
+    };
+    let words: Vec<&str> = arguments
+        .iter()
+        .map(|argument| argument.to_str().with_context(|| format!("argument {argument:?} is not UTF-8")))
+        .collect::<anyhow::Result<_>>()?;
+    match (words.as_slice(), for_cargo.is_empty()) {
+        (["test"], _) => test::run(test::Missing::Fails, &for_cargo),
+        (["test", "--allow-missing"], _) => test::run(test::Missing::IsListed, &for_cargo),
+        (["components"], true) => components::print(),
+        ([] | ["help" | "-h" | "--help"], true) => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => bail!("cannot make sense of {:?}\n\n{USAGE}", words.join(" ")),
+    }
+}

@@ -1,0 +1,7 @@
+//! The tests of the whole program, a module a kind; one binary, because linking ten of them takes longer than running them.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "clippy.toml excuses test functions, not what they call")]
+
+mod architecture;
+mod components;
+mod oracle;
+mod oracles;

@@ -1,0 +1,164 @@
+//! The real programs that some tests run against, and where they are.
+//!
+//! A row of [`TABLE`] says how a component is called, which variable tells the tests where it is, and how it is got when
+//! the machine has none. A test asks for the variable and knows nothing else.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs};
+
+use anyhow::{Context as _, bail};
+
+use crate::progress::Progress;
+use crate::{debian, shell};
+
+/// A program that tests need and this repository does not build.
+#[derive(Debug)]
+pub(crate) struct Component {
+    /// The program's name, as it is looked for on `PATH`.
+    pub(crate) program: &'static str,
+    /// The variable that holds its absolute path.
+    pub(crate) variable: &'static str,
+    /// Where it comes from when `PATH` has none.
+    source: Source,
+    /// What a person types to have it on `PATH`.
+    pub(crate) install: &'static str,
+}
+
+/// How a component is got without rights and without changing the machine.
+#[derive(Debug)]
+enum Source {
+    /// Unpacked from a package of the machine's own Debian archive.
+    Debian(debian::Package),
+}
+
+/// Every component there is.
+pub(crate) const TABLE: &[Component] = &[
+    Component {
+        program: "docker-registry",
+        variable: "EMISSARY_WEBHOOK_DOCKER_REGISTRY",
+        source: Source::Debian(debian::Package { name: "docker-registry", version: "2.8.2+ds1-1", libraries: &[] }),
+        install: "sudo apt-get install docker-registry",
+    },
+    Component {
+        program: "skopeo",
+        variable: "EMISSARY_WEBHOOK_SKOPEO",
+        source: Source::Debian(debian::Package {
+            name: "skopeo",
+            version: "1.9.3+ds1-1+b10",
+            libraries: &[
+                ("libgpgme.so.11", "libgpgme11"),
+                ("libassuan.so.0", "libassuan0"),
+                ("libgpg-error.so.0", "libgpg-error0"),
+                ("libdevmapper.so.1.02.1", "libdevmapper1.02.1"),
+                ("libselinux.so.1", "libselinux1"),
+                ("libudev.so.1", "libudev1"),
+            ],
+        }),
+        install: "sudo apt-get install skopeo",
+    },
+];
+
+/// A component and its place, or why it has none.
+pub(crate) type Provisioned = (&'static Component, anyhow::Result<PathBuf>);
+
+/// Finds or gets every component; one that fails does not keep the others.
+///
+/// # Errors
+/// Where the cache folder cannot be named or made.
+pub(crate) fn provision() -> anyhow::Result<Vec<Provisioned>> {
+    let cache = cache_folder()?;
+    fs::create_dir_all(&cache).with_context(|| format!("cannot make the cache folder {}", cache.display()))?;
+    Ok(TABLE.iter().map(|component| (component, component.provision(&cache))).collect())
+}
+
+/// `cargo xtask components`: the variables as shell exports on standard output, everything else on standard error.
+///
+/// # Errors
+/// Those of [`provision`].
+pub(crate) fn print() -> anyhow::Result<ExitCode> {
+    let mut complete = true;
+    for (component, place) in provision()? {
+        match place {
+            Ok(program) => println!("export {}={}", component.variable, shell::word(&program)?),
+            Err(error) => {
+                complete = false;
+                component.report_missing(&error);
+            }
+        }
+    }
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Component {
+    fn provision(&self, cache: &Path) -> anyhow::Result<PathBuf> {
+        let progress = Progress::of(self.program);
+        if let Some(program) = on_path(self.program, env::var_os("PATH").as_deref()) {
+            progress.end(&program.display().to_string());
+            return Ok(program);
+        }
+        let Source::Debian(package) = &self.source;
+        let program = package.provision(self.program, cache, &progress)?;
+        progress.end(&program.display().to_string());
+        Ok(program)
+    }
+
+    /// Says what is missing, why, and what would mend it.
+    pub(crate) fn report_missing(&self, error: &anyhow::Error) {
+        eprintln!("{}: cannot be had: {error:#}", self.program);
+        eprintln!("{}: this would install it: {}", self.program, self.install);
+    }
+}
+
+fn cache_folder() -> anyhow::Result<PathBuf> {
+    let from = |variable: &str| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = if let Some(folder) = from("EMISSARY_WEBHOOK_CACHE") {
+        folder
+    } else if let Some(folder) = from("XDG_CACHE_HOME") {
+        folder.join("emissary-webhook")
+    } else if let Some(home) = from("HOME") {
+        home.join(".cache/emissary-webhook")
+    } else {
+        bail!("no place for the components: set EMISSARY_WEBHOOK_CACHE to a folder");
+    };
+    // Tests run in their package's folder, not in this one.
+    std::path::absolute(&folder).with_context(|| format!("cannot make sense of the cache folder {}", folder.display()))
+}
+
+fn on_path(program: &str, path: Option<&OsStr>) -> Option<PathBuf> {
+    env::split_paths(path?)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(program))
+        .find(|file| is_executable(file))
+}
+
+#[cfg(unix)]
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(file: &Path) -> bool {
+    file.is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_absolute_folders_of_path_count() {
+        assert_eq!(on_path("sh", Some(OsStr::new("bin:."))), None);
+        assert_eq!(on_path("sh", None), None);
+        assert_eq!(on_path("sh", Some(OsStr::new("/nowhere:/bin"))), Some(PathBuf::from("/bin/sh")));
+    }
+
+    #[test]
+    fn variables_are_distinct() {
+        for (place, component) in TABLE.iter().enumerate() {
+            assert!(TABLE.iter().skip(place + 1).all(|other| other.variable != component.variable));
+        }
+    }
+}
