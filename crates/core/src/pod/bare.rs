@@ -239,9 +239,9 @@ impl<'p, 'a> Bare<'p, 'a> {
         if supervised {
             env.push(json!({"name": variable::WAIT_FOR_READY, "value": "true"}));
         }
-        let lists = draft.lists(Place::Regular(index), container, environment.as_ref().map(Vec::len));
+        let list = draft.env(Place::Regular(index), environment.as_ref().map(Vec::len));
         for variable in env {
-            lists.env.append(variable);
+            list.append(variable);
         }
     }
 

@@ -37,10 +37,11 @@ pub(super) struct Draft {
 }
 
 /// The lists of one container that change.
-#[derive(Debug)]
-pub(super) struct ContainerLists {
-    pub(super) mounts: ListEdit,
-    pub(super) env: ListEdit,
+#[derive(Debug, Default)]
+struct ContainerLists {
+    mounts: Option<ListEdit>,
+    env: Option<ListEdit>,
+    shared: bool,
 }
 
 impl Draft {
@@ -59,20 +60,30 @@ impl Draft {
         }
     }
 
-    /// The changing lists of a container; `variables` is the length of its `env`, `None` where that is absent or not touched.
-    pub(super) fn lists(&mut self, place: Place, container: &Container<'_>, variables: Option<usize>) -> &mut ContainerLists {
+    fn lists(&mut self, place: Place) -> &mut ContainerLists {
         let position = self.containers.iter().position(|(other, _)| *other == place).unwrap_or_else(|| {
-            let path = place.path();
-            let mounts = ListEdit::new(path.member("volumeMounts"), container.volume_mounts.as_ref().map(Vec::len));
-            let env = ListEdit::new(path.member("env"), variables);
-            self.containers.push((place, ContainerLists { mounts, env }));
+            self.containers.push((place, ContainerLists::default()));
             self.containers.len() - 1
         });
         &mut self.containers[position].1
     }
 
-    /// Sees to it that a container has the shared volume at its place.
+    /// The changes to a container's mounts.
+    pub(super) fn mounts(&mut self, place: Place, container: &Container<'_>) -> &mut ListEdit {
+        let length = container.volume_mounts.as_ref().map(Vec::len);
+        self.lists(place).mounts.get_or_insert_with(|| ListEdit::new(place.path().member("volumeMounts"), length))
+    }
+
+    /// The changes to a container's environment, which has `length` variables, or is absent.
+    pub(super) fn env(&mut self, place: Place, length: Option<usize>) -> &mut ListEdit {
+        self.lists(place).env.get_or_insert_with(|| ListEdit::new(place.path().member("env"), length))
+    }
+
+    /// Sees to it that a container has the shared volume at its place, once.
     pub(super) fn share(&mut self, place: Place, container: &Container<'_>) {
+        if std::mem::replace(&mut self.lists(place).shared, true) {
+            return;
+        }
         match container.mount_at(path::SHARED) {
             Some(mount) if mount.name == volume::SHARED => {}
             Some(mount) => self.problems.push(Problem::MountPath {
@@ -80,7 +91,7 @@ impl Draft {
                 volume: mount.name.to_string(),
                 path: path::SHARED.to_owned(),
             }),
-            None => self.lists(place, container, None).mounts.append(shared_mount()),
+            None => self.mounts(place, container).append(shared_mount()),
         }
     }
 
@@ -103,7 +114,7 @@ impl Draft {
                 volume: taken.name.to_string(),
                 path: path::EXECUTOR_IMAGE.to_owned(),
             }),
-            None => self.lists(place, container, None).mounts.append(mount),
+            None => self.mounts(place, container).append(mount),
         }
     }
 
@@ -122,9 +133,10 @@ impl Draft {
             problems: _,
         } = self;
         in_place.extend(edits);
-        for (_, ContainerLists { mounts, env }) in containers {
-            in_place.list(env);
-            in_place.list(mounts);
+        for (_, ContainerLists { mounts, env, shared: _ }) in containers {
+            for list in [env, mounts].into_iter().flatten() {
+                in_place.list(list);
+            }
         }
         in_place.list(init);
         in_place.list(regular);

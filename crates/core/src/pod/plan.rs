@@ -164,8 +164,8 @@ fn name_itself(index: usize, container: &Container<'_>, draft: &mut Draft) {
             if environment.iter().flatten().any(|variable| variable.name == variable::CONTAINER_NAME) {
                 return;
             }
-            let lists = draft.lists(Place::Regular(index), container, environment.as_ref().map(Vec::len));
-            lists.env.append(json!({"name": variable::CONTAINER_NAME, "value": container.name.as_str()}));
+            let env = draft.env(Place::Regular(index), environment.as_ref().map(Vec::len));
+            env.append(json!({"name": variable::CONTAINER_NAME, "value": container.name.as_str()}));
         }
         Err(error) => draft.problems.push(Problem::Field {
             container: container.name.to_string(),

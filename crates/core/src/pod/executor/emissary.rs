@@ -109,13 +109,13 @@ fn take_off(pod: &Pod<'_>, shape: &Shape<'_, '_>, draft: &mut Draft) {
                 let value = path.member("env").index(index).member("value");
                 draft.edits.set(&value, variable.value.is_some(), json!(Executor::Emissary.name()));
             } else if kubelet::is_its_variable(&variable.name) {
-                draft.lists(place, own.container, variables).env.remove(index);
+                draft.env(place, variables).remove(index);
             }
         }
         if socket {
             for (index, mount) in own.container.mounts().iter().enumerate() {
                 if mount.name == volume::DOCKER_SOCKET && !mount.mount_path.starts_with(path::MIRROR) {
-                    draft.lists(place, own.container, variables).mounts.remove(index);
+                    draft.mounts(place, own.container).remove(index);
                 }
             }
         }
