@@ -12,3 +12,4 @@ pub mod names;
 pub mod object;
 pub mod outcome;
 pub mod pod;
+pub mod workflow;

@@ -294,7 +294,9 @@ pub enum Problem {
         limit: usize,
     },
     /// A variable would be longer than Linux hands to a process.
-    #[error("variable {variable} of container {container} would have {bytes} bytes, Linux takes at most {limit}; shorten it")]
+    #[error(
+        "variable {variable} of container {container} would have {bytes} bytes, Linux takes at most {limit}; shorten it"
+    )]
     VariableSize {
         /// The container's name.
         container: String,

@@ -76,6 +76,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 ///
 /// # Errors
 /// Whatever the type itself refuses.
-pub fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+pub fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -78,9 +78,7 @@ impl<'p, 'a> Bare<'p, 'a> {
     /// containers must end, and sidecars would be killed when main does.
     fn template(&self, wrapped: &[usize]) -> String {
         let containers: Vec<&Container<'_>> = wrapped.iter().map(|index| &self.pod.spec.containers[*index]).collect();
-        let describe = |c: &Container<'_>, name: &str| {
-            json!({"name": name, "image": c.image.as_deref().unwrap_or_default(), "resources": {}})
-        };
+        let describe = |c: &Container<'_>, name: &str| json!({"name": name, "image": c.image.as_deref().unwrap_or_default(), "resources": {}});
         let mut template = json!({"name": self.name(), "inputs": {}, "outputs": {}, "metadata": {}});
         match containers.as_slice() {
             [main] if main.name == container::MAIN => template["container"] = describe(main, ""),
@@ -150,8 +148,10 @@ impl<'p, 'a> Bare<'p, 'a> {
     /// A container that runs the executor itself.
     fn own(&self, name: &str, more_env: Vec<Value>, mounts: Vec<Value>) -> Value {
         let executor = &self.options.executor;
-        let mut env =
-            vec![field_variable(variable::POD_NAME, "metadata.name"), field_variable(variable::POD_UID, "metadata.uid")];
+        let mut env = vec![
+            field_variable(variable::POD_NAME, "metadata.name"),
+            field_variable(variable::POD_UID, "metadata.uid"),
+        ];
         if let Some((workflow, uid)) = self.workflow() {
             env.push(json!({"name": variable::WORKFLOW_NAME, "value": workflow}));
             env.push(json!({"name": variable::WORKFLOW_UID, "value": uid}));
@@ -246,7 +246,8 @@ impl<'p, 'a> Bare<'p, 'a> {
     }
 
     fn supervised(&self, template: &str, wrapped: &[usize], draft: &mut Draft) {
-        let reference = if self.hardening.windows { &self.options.executor.windows_image } else { &self.options.executor.image };
+        let reference =
+            if self.hardening.windows { &self.options.executor.windows_image } else { &self.options.executor.image };
         match self.pod.spec.volumes().iter().find(|v| v.name == volume::EXECUTOR_IMAGE) {
             Some(taken) if taken.image.is_some() => {}
             Some(_) => draft.problems.push(Problem::VolumeName(volume::EXECUTOR_IMAGE.to_owned())),
@@ -271,7 +272,9 @@ impl<'p, 'a> Bare<'p, 'a> {
 
     fn default_container(&self, wrapped: &[usize], draft: &mut Draft) {
         let containers = || wrapped.iter().map(|index| self.pod.spec.containers[*index].name.as_str());
-        let Some(name) = containers().find(|name| *name == container::MAIN).or_else(|| containers().last()) else { return };
+        let Some(name) = containers().find(|name| *name == container::MAIN).or_else(|| containers().last()) else {
+            return;
+        };
         draft.annotations.push((annotation::DEFAULT_CONTAINER, name.to_owned()));
     }
 }

@@ -16,5 +16,6 @@ mod view;
 
 pub use executor::Executor;
 pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Profile};
+pub(crate) use placement::{Placement, selected_architecture, selected_os};
 pub use plan::{Context, Plan, plan};
 pub use view::{NotAPod, Pod, Spec};

@@ -2,7 +2,7 @@ use super::options::Options;
 use super::view::Pod;
 use crate::image::Platform;
 use crate::names;
-use crate::object::{Text, null_as_default};
+use crate::object::{StringMap, Text, null_as_default};
 use crate::outcome::Problem;
 use serde::Deserialize;
 
@@ -11,11 +11,11 @@ const ARCHITECTURE: [&str; 2] = ["kubernetes.io/arch", "beta.kubernetes.io/arch"
 
 /// Where a pod may run.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Placement {
+pub(crate) struct Placement {
     /// Never empty.
-    pub(super) platforms: Vec<Platform>,
+    pub(crate) platforms: Vec<Platform>,
     /// Whether the pod itself names the architecture.
-    pub(super) stated: bool,
+    pub(crate) stated: bool,
     pub(super) windows: bool,
 }
 
@@ -29,28 +29,47 @@ pub(super) fn placement(pod: &Pod<'_>, options: &Options) -> Result<Placement, P
             .map_err(|error| Problem::Annotation { key: names::PLATFORM, why: error.to_string() })?;
         return Ok(Placement { windows: platform.os == "windows", platforms: vec![platform], stated: true });
     }
-    let selector = |keys: [&str; 2]| keys.iter().find_map(|key| pod.spec.node_selector.get(key)).map(str::to_owned);
     let required = required_affinity(pod);
-    let affinity = |keys: [&str; 2]| required.iter().find(|(key, _)| keys.contains(&key.as_str())).map(|(_, v)| v.clone());
-    let os = pod.spec.os.as_ref().map(|os| os.name.to_string()).or_else(|| selector(OS)).or_else(|| affinity(OS));
-    let architecture = selector(ARCHITECTURE).or_else(|| affinity(ARCHITECTURE));
+    let affinity =
+        |keys: [&str; 2]| required.iter().find(|(key, _)| keys.contains(&key.as_str())).map(|(_, v)| v.clone());
+    let selector = &pod.spec.node_selector;
+    let stated_os = pod.spec.os.as_ref().map(|os| os.name.as_str()).or_else(|| selected_os(selector));
+    let os = stated_os.map(str::to_owned).or_else(|| affinity(OS));
+    let architecture = selected_architecture(selector).map(str::to_owned).or_else(|| affinity(ARCHITECTURE));
 
-    let fits = |platform: &&Platform| {
-        os.as_deref().is_none_or(|os| platform.os == os)
-            && architecture.as_deref().is_none_or(|architecture| platform.architecture == architecture)
-    };
-    let mut platforms: Vec<Platform> = options.platforms.iter().filter(fits).cloned().collect();
-    if platforms.is_empty() {
-        // The operator's list does not foresee this pod: believe the pod, and keep the list's other half.
-        let os = os.as_deref().unwrap_or("linux");
-        platforms = match &architecture {
-            Some(architecture) => vec![Platform::new(os, architecture, None)],
-            None => options.platforms.iter().map(|known| Platform::new(os, &known.architecture, None)).collect(),
+    Ok(Placement::of(os.as_deref(), architecture.as_deref(), options))
+}
+
+impl Placement {
+    /// Where an object may run that says this much of it.
+    pub(crate) fn of(os: Option<&str>, architecture: Option<&str>, options: &Options) -> Self {
+        let fits = |platform: &&Platform| {
+            os.is_none_or(|os| platform.os == os)
+                && architecture.is_none_or(|architecture| platform.architecture == architecture)
         };
-        platforms.dedup();
+        let mut platforms: Vec<Platform> = options.platforms.iter().filter(fits).cloned().collect();
+        if platforms.is_empty() {
+            // The operator's list does not foresee this: believe the object, and keep the list's other half.
+            let os = os.unwrap_or("linux");
+            platforms = match architecture {
+                Some(architecture) => vec![Platform::new(os, architecture, None)],
+                None => options.platforms.iter().map(|known| Platform::new(os, &known.architecture, None)).collect(),
+            };
+            platforms.dedup();
+        }
+        let windows = platforms.iter().all(|platform| platform.os == "windows");
+        Self { platforms, stated: architecture.is_some(), windows }
     }
-    let windows = platforms.iter().all(|platform| platform.os == "windows");
-    Ok(Placement { platforms, stated: architecture.is_some(), windows })
+}
+
+/// The value that a node selector gives to the node's operating system.
+pub(crate) fn selected_os<'s>(selector: &'s StringMap<'_>) -> Option<&'s str> {
+    OS.iter().find_map(|key| selector.get(key))
+}
+
+/// The value that a node selector gives to the node's architecture.
+pub(crate) fn selected_architecture<'s>(selector: &'s StringMap<'_>) -> Option<&'s str> {
+    ARCHITECTURE.iter().find_map(|key| selector.get(key))
 }
 
 #[derive(Debug, Default, Deserialize)]

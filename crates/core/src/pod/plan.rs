@@ -101,7 +101,8 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
     }
 
     let prefix = if shape.origin == Origin::Bare { bare::prefix(options) } else { emissary::prefix(&shape, options) };
-    let supervised = shape.role(Role::Supervisor).is_some() || (shape.origin == Origin::Bare && bare::is_supervised(options));
+    let supervised =
+        shape.role(Role::Supervisor).is_some() || (shape.origin == Origin::Bare && bare::is_supervised(options));
     let mut plan =
         Plan { draft, commands: Vec::new(), pending: Vec::new(), stamp: stamp(pod, options), size: pod.text().len() };
     for index in wrapped {
@@ -270,7 +271,8 @@ impl Plan {
             Some(choice) => self.settle(subject, choice),
             None => {
                 let platforms = placement.platforms.clone();
-                self.pending.push(Pending { subject, look_up: LookUp { reference, platforms, stated: placement.stated } });
+                self.pending
+                    .push(Pending { subject, look_up: LookUp { reference, platforms, stated: placement.stated } });
             }
         }
     }

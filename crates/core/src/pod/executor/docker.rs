@@ -14,7 +14,8 @@ pub(in crate::pod) enum Socket {
 
 /// Looks for the volume with the daemon's socket. Its name tells it, not its path, which is a setting of the controller's.
 pub(in crate::pod) fn socket(pod: &Pod<'_>, is_own: impl Fn(usize) -> bool) -> Socket {
-    let is_socket = |volume: &super::super::view::Volume<'_>| volume.name == DOCKER_SOCKET && volume.host_path.is_some();
+    let is_socket =
+        |volume: &super::super::view::Volume<'_>| volume.name == DOCKER_SOCKET && volume.host_path.is_some();
     let Some(index) = pod.spec.volumes().iter().position(is_socket) else {
         return Socket::Absent;
     };

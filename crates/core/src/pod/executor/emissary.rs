@@ -30,7 +30,9 @@ pub(in crate::pod) fn prefix(shape: &Shape<'_, '_>, options: &Options) -> Vec<St
 
 pub(in crate::pod) fn log_flags(options: &Options) -> impl Iterator<Item = String> {
     let executor = &options.executor;
-    ["--loglevel", &executor.log_level, "--log-format", &executor.log_format, "--gloglevel", "0"].map(str::to_owned).into_iter()
+    ["--loglevel", &executor.log_level, "--log-format", &executor.log_format, "--gloglevel", "0"]
+        .map(str::to_owned)
+        .into_iter()
 }
 
 /// Takes the old executor off and sees to everything but the wrapped commands.
@@ -197,9 +199,9 @@ fn init_like(
     }
 
     let mut context = match (shape.executor, from.security_context) {
-        (Executor::Pns, Some(raw)) if pattern.role == Role::Wait => {
-            pns::take_off(raw.get()).map_err(|error| unreadable(pattern, "securityContext", &error))?.unwrap_or(Value::Null)
-        }
+        (Executor::Pns, Some(raw)) if pattern.role == Role::Wait => pns::take_off(raw.get())
+            .map_err(|error| unreadable(pattern, "securityContext", &error))?
+            .unwrap_or(Value::Null),
         (_, raw) => parse(raw, "securityContext")?,
     };
     if context.is_null() {

@@ -43,9 +43,9 @@ impl Executor {
     fn of_variable(value: Option<&str>) -> Option<Self> {
         match value {
             None | Some("") => Some(Self::Docker),
-            Some(name) => {
-                [Self::Docker, Self::Kubelet, Self::K8sApi, Self::Pns, Self::Emissary].into_iter().find(|e| e.name() == name)
-            }
+            Some(name) => [Self::Docker, Self::Kubelet, Self::K8sApi, Self::Pns, Self::Emissary]
+                .into_iter()
+                .find(|e| e.name() == name),
         }
     }
 }

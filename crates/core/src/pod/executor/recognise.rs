@@ -102,7 +102,9 @@ pub(in crate::pod) fn recognise<'p, 'a>(pod: &'p Pod<'a>) -> Result<Shape<'p, 'a
         Origin::Bare
     } else if !has_template_variable && pod.metadata.annotation(annotation::TEMPLATE).is_some() {
         Origin::V31
-    } else if by_variable.is_some() || !own.iter().any(|own| own.container.command().iter().any(|w| w == "--log-format")) {
+    } else if by_variable.is_some()
+        || !own.iter().any(|own| own.container.command().iter().any(|w| w == "--log-format"))
+    {
         Origin::V33
     } else {
         Origin::V34
