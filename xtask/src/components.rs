@@ -23,7 +23,7 @@ pub(crate) struct Component {
     /// Where it comes from when `PATH` has none.
     source: Source,
     /// What a person types to have it on `PATH`.
-    pub(crate) install: &'static str,
+    install: &'static str,
 }
 
 /// How a component is got without rights and without changing the machine.
@@ -60,14 +60,11 @@ pub(crate) const TABLE: &[Component] = &[
     },
 ];
 
-/// A component and its place, or why it has none.
-pub(crate) type Provisioned = (&'static Component, anyhow::Result<PathBuf>);
-
-/// Finds or gets every component; one that fails does not keep the others.
+/// Finds or gets every component, and says what it does; one that cannot be had is named, and does not keep the others.
 ///
 /// # Errors
 /// Where the cache folder cannot be named or made.
-pub(crate) fn provision() -> anyhow::Result<Vec<Provisioned>> {
+pub(crate) fn provision() -> anyhow::Result<Vec<(&'static Component, Option<PathBuf>)>> {
     let cache = cache_folder()?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot make the cache folder {}", cache.display()))?;
     Ok(TABLE.iter().map(|component| (component, component.provision(&cache))).collect())
@@ -78,36 +75,37 @@ pub(crate) fn provision() -> anyhow::Result<Vec<Provisioned>> {
 /// # Errors
 /// Those of [`provision`].
 pub(crate) fn print() -> anyhow::Result<ExitCode> {
-    let mut complete = true;
-    for (component, place) in provision()? {
-        match place {
-            Ok(program) => println!("export {}={}", component.variable, shell::word(&program)?),
-            Err(error) => {
-                complete = false;
-                component.report_missing(&error);
-            }
+    let mut code = ExitCode::SUCCESS;
+    for (component, program) in provision()? {
+        match program {
+            Some(program) => println!("export {}={}", component.variable, shell::word(&program)?),
+            None => code = ExitCode::FAILURE,
         }
     }
-    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(code)
 }
 
 impl Component {
-    fn provision(&self, cache: &Path) -> anyhow::Result<PathBuf> {
+    /// The program's absolute path; nothing where it cannot be had, and then it has been said why and what would mend it.
+    fn provision(&self, cache: &Path) -> Option<PathBuf> {
         let progress = Progress::of(self.program);
-        if let Some(program) = on_path(self.program, env::var_os("PATH").as_deref()) {
-            progress.end(&program.display().to_string());
-            return Ok(program);
+        let found = on_path(self.program, env::var_os("PATH").as_deref()).map_or_else(
+            || match &self.source {
+                Source::Debian(package) => package.provision(self.program, cache, &progress),
+            },
+            Ok,
+        );
+        match found {
+            Ok(program) => {
+                progress.end(&program.display().to_string());
+                Some(program)
+            }
+            Err(error) => {
+                progress.end(&format!("cannot be had: {error:#}"));
+                eprintln!("{}: this would install it: {}", self.program, self.install);
+                None
+            }
         }
-        let Source::Debian(package) = &self.source;
-        let program = package.provision(self.program, cache, &progress)?;
-        progress.end(&program.display().to_string());
-        Ok(program)
-    }
-
-    /// Says what is missing, why, and what would mend it.
-    pub(crate) fn report_missing(&self, error: &anyhow::Error) {
-        eprintln!("{}: cannot be had: {error:#}", self.program);
-        eprintln!("{}: this would install it: {}", self.program, self.install);
     }
 }
 

@@ -1,9 +1,9 @@
 //! A program out of a Debian package, without rights: apt works on folders of our own and dpkg only unpacks.
 
 use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::{fs, process};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -27,39 +27,34 @@ impl Package {
     /// # Errors
     /// Where apt or dpkg is missing or fails, or a library is missing that no package of the row holds.
     pub(crate) fn provision(&self, program: &str, cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
-        let folder = cache.join("components").join(format!("{}-{}", self.name, self.version));
+        let components = cache.join("components");
+        let folder = components.join(format!("{}-{}", self.name, self.version));
         let kept = folder.join("bin").join(program);
         if kept.is_file() {
             return Ok(kept);
         }
-        let partial = folder.with_file_name(format!(".{}-{}", self.name, process::id()));
-        // The number may have been another's, who was interrupted.
+        create(&components)?;
+        let _alone = lock(&cache.join("lock"), progress)?;
+        // Whoever had the lock before may have been after the same.
+        if kept.is_file() {
+            return Ok(kept);
+        }
+        let partial = components.join(format!(".{}.partial", self.name));
         remove(&partial)?;
-        let unpacked = self.unpack(program, cache, &partial, progress);
-        let placed = unpacked.and_then(|needs_libraries| {
-            fs::create_dir_all(partial.join("bin"))?;
-            place(program, &partial, &folder, needs_libraries)?;
-            // In one step, so that a folder of this name is complete; somebody else's at the same time is as good.
-            match fs::rename(&partial, &folder) {
-                Err(_) if kept.is_file() => Ok(()),
-                renamed => renamed.with_context(|| format!("cannot move the program to {}", folder.display())),
-            }
-        });
-        remove(&partial)?;
-        placed.map(|()| kept)
+        let needs_libraries = self.unpack(program, cache, &partial, progress)?;
+        place(program, &partial, &folder, needs_libraries)?;
+        // In one step, so that a folder of this name is complete.
+        fs::rename(&partial, &folder).with_context(|| format!("cannot move the program to {}", folder.display()))?;
+        Ok(kept)
     }
 
     /// Fills `partial/root`; true if the program needs libraries from there.
     fn unpack(&self, program: &str, cache: &Path, partial: &Path, progress: &Progress) -> anyhow::Result<bool> {
         let root = partial.join("root");
-        fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
-        let apt = Apt::new(cache)?;
-        progress.step("reading the package lists");
-        apt.update()?;
-        progress.step(&format!("downloading {} {}", self.name, self.version));
-        let pinned = format!("{}={}", self.name, self.version);
-        if apt.download(&pinned, partial).is_err() {
-            apt.download(self.name, partial)?;
+        create(&root)?;
+        let mut apt = Apt::new(cache, partial, progress)?;
+        if apt.download(&format!("{}={}", self.name, self.version)).is_err() {
+            apt.download(self.name)?;
             progress.note(&format!("the archive has no {}; taking the version it has", self.version));
         }
         progress.step("unpacking");
@@ -79,8 +74,7 @@ impl Package {
                 if got.contains(package) {
                     bail!("{program} needs the library {library}, and the package {package} has none of that name");
                 }
-                progress.step(&format!("downloading {package}"));
-                apt.download(package, partial)?;
+                apt.download(package)?;
                 got.push(package);
             }
             unpack_all(partial, &root)?;
@@ -91,6 +85,7 @@ impl Package {
 /// Puts `bin/PROGRAM` into `partial`, which will be renamed `folder`.
 fn place(program: &str, partial: &Path, folder: &Path, needs_libraries: bool) -> anyhow::Result<()> {
     let file = partial.join("bin").join(program);
+    create(&partial.join("bin"))?;
     let root = partial.join("root");
     if !needs_libraries {
         fs::rename(root.join("usr/bin").join(program), &file)
@@ -110,39 +105,52 @@ fn place(program: &str, partial: &Path, folder: &Path, needs_libraries: bool) ->
 }
 
 /// apt with its lists and its archives in a folder of ours, so that it needs neither root nor anybody's lock.
-struct Apt {
+struct Apt<'a> {
     options: Vec<String>,
+    /// Where packages go.
+    folder: &'a Path,
+    progress: &'a Progress,
+    /// What apt said about sources that it could not read, once the lists are as new as they can be.
+    updated: Option<String>,
 }
 
-impl Apt {
-    fn new(cache: &Path) -> anyhow::Result<Self> {
-        let folder = cache.join("apt");
-        for needed in ["lists/partial", "archives/partial"] {
-            let needed = folder.join(needed);
-            fs::create_dir_all(&needed).with_context(|| format!("cannot make {}", needed.display()))?;
+impl<'a> Apt<'a> {
+    fn new(cache: &Path, folder: &'a Path, progress: &'a Progress) -> anyhow::Result<Self> {
+        let state = cache.join("apt");
+        create(&state.join("lists/partial"))?;
+        create(&state.join("archives/partial"))?;
+        let state = state.display();
+        let options = [
+            format!("Dir::State::lists={state}/lists"),
+            format!("Dir::Cache={state}"),
+            "Debug::NoLocking=true".to_owned(),
+            // Run by root, apt would otherwise give its own user a folder that this user cannot read.
+            "APT::Sandbox::User=".to_owned(),
+        ];
+        let options = options.into_iter().flat_map(|option| ["-o".to_owned(), option]).collect();
+        Ok(Self { options, folder, progress, updated: None })
+    }
+
+    /// Gets a package's file, its hash checked against the signed lists, which are renewed if they do not lead to it.
+    fn download(&mut self, package: &str) -> anyhow::Result<()> {
+        self.progress.step(&format!("downloading {package}"));
+        let download = |apt: &Self| {
+            let mut command = Command::new("apt-get");
+            run(command.args(&apt.options).args(["-q", "download", package]).current_dir(apt.folder)).map(drop)
+        };
+        let mut result = download(self);
+        if result.is_err() && self.updated.is_none() {
+            self.progress.step("reading the package lists");
+            let said = output(Command::new("apt-get").args(&self.options).args(["-q", "update"]))?.stderr;
+            self.updated = Some(String::from_utf8_lossy(&said).lines().take(3).collect::<Vec<_>>().join("; "));
+            self.progress.step(&format!("downloading {package}"));
+            result = download(self);
         }
-        let folder = folder.display();
-        Ok(Self {
-            options: [
-                format!("Dir::State::lists={folder}/lists"),
-                format!("Dir::Cache={folder}"),
-                "Debug::NoLocking=true".to_owned(),
-                // Run by root, apt would otherwise give its own user a folder that this user cannot read.
-                "APT::Sandbox::User=".to_owned(),
-            ]
-            .into_iter()
-            .flat_map(|option| ["-o".to_owned(), option])
-            .collect(),
-        })
-    }
-
-    fn update(&self) -> anyhow::Result<()> {
-        run(Command::new("apt-get").args(&self.options).args(["-q", "update"])).map(drop)
-    }
-
-    /// Puts a package's file into `folder`, its hash checked against the signed lists.
-    fn download(&self, package: &str, folder: &Path) -> anyhow::Result<()> {
-        run(Command::new("apt-get").args(&self.options).args(["-q", "download", package]).current_dir(folder)).map(drop)
+        // apt calls an update that reached no source a success, and then knows no package.
+        match &self.updated {
+            Some(complaints) if !complaints.is_empty() => result.with_context(|| complaints.clone()),
+            _ => result,
+        }
     }
 }
 
@@ -178,18 +186,32 @@ fn library_folders(root: &Path) -> Vec<PathBuf> {
 
 /// What a command wrote, or what it complained about.
 fn run(command: &mut Command) -> anyhow::Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    // In another language `ldd` says "not found" otherwise.
-    let output = command
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("{name} cannot be run on this machine"))?;
+    let output = output(command)?;
     if !output.status.success() {
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        bail!("{name} failed ({}): {}", output.status, complaint.trim());
+        let name = command.get_program().to_string_lossy();
+        bail!("{name} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn output(command: &mut Command) -> anyhow::Result<Output> {
+    // In another language `ldd` says "not found" otherwise.
+    command.env("LC_ALL", "C").stdin(Stdio::null());
+    command.output().with_context(|| format!("{} cannot be run here", command.get_program().to_string_lossy()))
+}
+
+/// Waits until nobody else fills the cache; the lock ends with the file.
+fn lock(file: &Path, progress: &Progress) -> anyhow::Result<File> {
+    let lock = File::create(file).with_context(|| format!("cannot make {}", file.display()))?;
+    if lock.try_lock().is_err() {
+        progress.step("waiting for another run to end");
+        lock.lock().with_context(|| format!("cannot lock {}", file.display()))?;
+    }
+    Ok(lock)
+}
+
+fn create(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
 }
 
 fn remove(folder: &Path) -> anyhow::Result<()> {

@@ -27,17 +27,14 @@ pub(crate) fn run(missing: Missing, for_cargo: &[OsString]) -> anyhow::Result<Ex
     tests.args(["test", "--workspace"]).args(for_cargo);
 
     let mut complete = true;
-    for (component, place) in components::provision()? {
-        match place {
-            Ok(program) => {
-                tests.env(component.variable, program);
-            }
-            Err(error) => {
+    for (component, program) in components::provision()? {
+        match program {
+            Some(program) => tests.env(component.variable, program),
+            None => {
                 complete = false;
-                tests.env_remove(component.variable);
-                component.report_missing(&error);
+                tests.env_remove(component.variable)
             }
-        }
+        };
     }
     if !complete && missing == Missing::Fails {
         eprintln!("xtask: not everything is here; cargo xtask test --allow-missing runs the rest");
