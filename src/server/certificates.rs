@@ -69,6 +69,7 @@ pub(super) struct Certificates {
     files: Option<(Files, Duration)>,
     served: Arc<Served>,
     validity: Validity,
+    standing: Option<Standing>,
     problem: Option<String>,
     check: Check,
     metrics: Metrics,
@@ -92,8 +93,15 @@ impl Certificates {
             }
         };
         let served = Arc::new(Served::new(Arc::clone(pair.certified_key())));
-        let certificates =
-            Self { files, served: Arc::clone(&served), validity: pair.validity(), problem: None, check, metrics };
+        let mut certificates = Self {
+            files,
+            served: Arc::clone(&served),
+            validity: pair.validity(),
+            standing: None,
+            problem: None,
+            check,
+            metrics,
+        };
         certificates.report(SystemTime::now());
         Ok((certificates, served))
     }
@@ -105,7 +113,7 @@ impl Certificates {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while closing.run_until_cancelled(ticks.tick()).await.is_some() {
             match files.changed().await {
-                Ok(None) => {}
+                Ok(None) => self.problem = None,
                 Ok(Some(pair)) => self.take(&pair),
                 Err(error) => self.keep(&error),
             }
@@ -131,12 +139,16 @@ impl Certificates {
         }
     }
 
-    fn report(&self, now: SystemTime) {
+    fn report(&mut self, now: SystemTime) {
         let since_epoch = self.validity.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.metrics.certificate_expiry.set(since_epoch.as_secs_f64());
         let left = self.validity.not_after.duration_since(now).unwrap_or_default().as_secs();
         let left = if left < 2 * 86_400 { format!("{} h", left / 3600) } else { format!("{} d", left / 86_400) };
-        match (self.validity.standing(now), &self.problem) {
+        let standing = self.validity.standing(now);
+        if self.standing.replace(standing) != Some(standing) && standing != Standing::Valid {
+            tracing::error!(?standing, "clients will refuse the certificate served");
+        }
+        match (standing, &self.problem) {
             (Standing::Expired, _) => self.check.not_ready("the certificate has expired"),
             (Standing::NotYetValid, _) => self.check.not_ready("the certificate is not yet valid"),
             (Standing::Valid, None) => self.check.ready(format!("expires in {left}")),
