@@ -38,8 +38,8 @@ const LIMITS: Limits = Limits {
     handshake: Duration::from_millis(200),
     first_request: Duration::from_millis(200),
     head: Duration::from_millis(200),
-    idle: Duration::from_millis(600),
-    request: Duration::from_millis(600),
+    idle: Duration::from_millis(400),
+    request: Duration::from_millis(400),
     body: 64 << 10,
     bodies: 96 << 10,
     streams: 8,
@@ -103,11 +103,11 @@ fn application() -> Router {
         .route(
             "/slow",
             get(|| async {
-                sleep(Duration::from_millis(400)).await;
+                sleep(Duration::from_millis(250)).await;
                 "done"
             }),
         )
-        .route("/stuck", get(|| std::future::pending::<()>()))
+        .route("/stuck", get(std::future::pending::<()>))
         .route("/panic", get(panics))
 }
 
