@@ -69,6 +69,7 @@ pub(super) struct Certificates {
     files: Option<(Files, Duration)>,
     served: Arc<Served>,
     validity: Validity,
+    standing: Option<Standing>,
     problem: Option<String>,
     check: Check,
     metrics: Metrics,
@@ -85,15 +86,22 @@ impl Certificates {
             CertificateSource::Fixed(pair) => (None, pair),
             CertificateSource::Files { certificate, key, poll } => {
                 let mut files = Files { certificate, key, seen: None };
-                let contents = files.read().await?;
+                let contents = files.settled(files.read().await?).await?;
                 let pair = files.pair(&contents)?;
                 files.seen = Some(contents);
                 (Some((files, poll.max(Duration::from_millis(1)))), pair)
             }
         };
         let served = Arc::new(Served::new(Arc::clone(pair.certified_key())));
-        let certificates =
-            Self { files, served: Arc::clone(&served), validity: pair.validity(), problem: None, check, metrics };
+        let mut certificates = Self {
+            files,
+            served: Arc::clone(&served),
+            validity: pair.validity(),
+            standing: None,
+            problem: None,
+            check,
+            metrics,
+        };
         certificates.report(SystemTime::now());
         Ok((certificates, served))
     }
@@ -105,7 +113,7 @@ impl Certificates {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while closing.run_until_cancelled(ticks.tick()).await.is_some() {
             match files.changed().await {
-                Ok(None) => {}
+                Ok(None) => self.problem = None,
                 Ok(Some(pair)) => self.take(&pair),
                 Err(error) => self.keep(&error),
             }
@@ -131,12 +139,16 @@ impl Certificates {
         }
     }
 
-    fn report(&self, now: SystemTime) {
+    fn report(&mut self, now: SystemTime) {
         let since_epoch = self.validity.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.metrics.certificate_expiry.set(since_epoch.as_secs_f64());
         let left = self.validity.not_after.duration_since(now).unwrap_or_default().as_secs();
         let left = if left < 2 * 86_400 { format!("{} h", left / 3600) } else { format!("{} d", left / 86_400) };
-        match (self.validity.standing(now), &self.problem) {
+        let standing = self.validity.standing(now);
+        if self.standing.replace(standing) != Some(standing) && standing != Standing::Valid {
+            tracing::error!(?standing, "clients will refuse the certificate served");
+        }
+        match (standing, &self.problem) {
             (Standing::Expired, _) => self.check.not_ready("the certificate has expired"),
             (Standing::NotYetValid, _) => self.check.not_ready("the certificate is not yet valid"),
             (Standing::Valid, None) => self.check.ready(format!("expires in {left}")),
@@ -154,14 +166,31 @@ impl Files {
         if self.seen.as_ref() == Some(&contents) {
             return Ok(None);
         }
+        let contents = self.settled(contents).await?;
         // Remembered only when it is good: a bad pair is judged again at every poll, until it is mended.
         let pair = self.pair(&contents)?;
         self.seen = Some(contents);
         Ok(Some(pair))
     }
 
+    /// The files may have been swapped between the reading of one and of the other: read until nothing changes.
+    async fn settled(&self, mut contents: (Vec<u8>, Vec<u8>)) -> Result<(Vec<u8>, Vec<u8>), LoadError> {
+        for _ in 0..3 {
+            let again = self.read().await?;
+            if again == contents {
+                break;
+            }
+            contents = again;
+        }
+        Ok(contents)
+    }
+
     async fn read(&self) -> Result<(Vec<u8>, Vec<u8>), LoadError> {
-        Ok((read(&self.certificate).await?, read(&self.key).await?))
+        let (certificate, key) = (self.certificate.clone(), self.key.clone());
+        let read = tokio::task::spawn_blocking(move || Ok((read(&certificate)?, read(&key)?)));
+        read.await.unwrap_or_else(|error| {
+            Err(LoadError::Read { path: self.certificate.clone(), source: io::Error::other(error) })
+        })
     }
 
     fn pair(&self, (certificate, key): &(Vec<u8>, Vec<u8>)) -> Result<Pair, LoadError> {
@@ -173,18 +202,16 @@ impl Files {
     }
 }
 
-async fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let owned = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || {
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let contents = || {
         let mut contents = Vec::new();
-        std::fs::File::open(owned)?.take(LARGEST + 1).read_to_end(&mut contents)?;
+        std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut contents)?;
         if contents.len() as u64 > LARGEST {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it holds more than {LARGEST} bytes")));
         }
         Ok(contents)
-    });
-    let contents = read.await.map_err(io::Error::other).flatten();
-    contents.map_err(|source| LoadError::Read { path: path.to_owned(), source })
+    };
+    contents().map_err(|source| LoadError::Read { path: path.to_owned(), source })
 }
 
 /// An error and what caused it, for a log line.
