@@ -222,7 +222,7 @@ impl Plan {
     pub fn look_ups(&self) -> Vec<&LookUp> {
         let mut distinct: Vec<&LookUp> = Vec::with_capacity(self.pending.len());
         for pending in &self.pending {
-            if !distinct.iter().any(|known| known.reference == pending.look_up.reference) {
+            if !distinct.iter().any(|known| **known == pending.look_up) {
                 distinct.push(&pending.look_up);
             }
         }

@@ -1,0 +1,37 @@
+use crate::manifest::Problem;
+use crate::settings::{Override, Sources};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Where settings come from on the command line.
+#[derive(Debug, Args)]
+pub(super) struct SettingsArguments {
+    /// A settings file; a later one goes before an earlier. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    settings: Vec<PathBuf>,
+    /// One setting by its path, such as rewrite.profile=openshift. Repeatable.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    set: Vec<String>,
+}
+
+impl SettingsArguments {
+    /// The sources, with the environment and further settings that other flags stand for.
+    pub(super) fn sources(&self, more: impl IntoIterator<Item = (&'static str, Option<String>)>) -> anyhow::Result<Sources> {
+        let mut overrides = Vec::new();
+        for text in &self.set {
+            overrides.push(Override::parse(text)?);
+        }
+        for (assignment, flag) in more.into_iter().filter_map(|(path, value)| Some((format!("{path}={}", value?), path))) {
+            let mut parsed = Override::parse(&assignment)?;
+            parsed.source = format!("flag for {flag}").into();
+            overrides.push(parsed);
+        }
+        Ok(Sources { files: self.settings.clone(), variables: std::env::vars().collect(), overrides })
+    }
+}
+
+/// All problems of an input, a line each.
+pub(super) fn report(problems: &[Problem]) -> anyhow::Error {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!("{}", lines.join("\n       "))
+}
