@@ -1,5 +1,5 @@
 use super::message;
-use super::mode::Mode;
+use crate::settings::Mode;
 use crate::mutation::Unreadable;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

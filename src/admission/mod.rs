@@ -14,11 +14,11 @@ mod waiting;
 
 pub use answer::Response;
 pub use metrics::Metrics;
-pub use mode::Mode;
 pub use route::routes;
 pub use waiting::Waiting;
 
 use crate::mutation::{Asking, Facts, Kind, Rules, Subject, Surroundings, Unreadable, mutate};
+use crate::settings::{self, Mode};
 use answer::Status;
 use emissary_core::object::{AdmissionRequest, ReviewError};
 use emissary_core::outcome::{Outcome, Skip};
@@ -30,24 +30,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-/// What an operator has decided, as an admission needs it: one immutable value, read once.
-pub trait Policy: Send + Sync {
-    /// How objects are mutated.
-    fn rules(&self) -> Rules<'_>;
-    /// What is done with the outcome where nothing else says.
-    fn mode(&self) -> Mode;
-}
-
-/// Where the policy of this moment comes from.
-pub trait Policies: Send + Sync {
-    /// The policy that the next admission is answered by.
-    fn current(&self) -> Arc<dyn Policy>;
-}
-
 /// What admissions are answered with.
 pub struct Dependencies {
     /// The operator's decisions.
-    pub policies: Arc<dyn Policies>,
+    pub settings: settings::Watch,
     /// Namespaces and credentials.
     pub surroundings: Arc<dyn Surroundings>,
     /// The registries.
@@ -102,7 +88,7 @@ impl Admission {
     }
 
     async fn respond(&self, request: &AdmissionRequest<'_>, kind: Kind, deadline: Instant) -> Response {
-        let Dependencies { policies, surroundings, resolver, waiting, metrics: _ } = &self.dependencies;
+        let Dependencies { settings, surroundings, resolver, waiting, metrics: _ } = &self.dependencies;
         let Some(object) = request.object() else {
             return Response::allowed(&request.uid, Mode::Enforce, Outcome::Skip(Skip::Operation));
         };
@@ -115,10 +101,10 @@ impl Admission {
             object,
             old_object: request.old_object(),
         };
-        let policy = policies.current();
+        let snapshot = settings.snapshot();
         let facts: Facts = surroundings.facts(&subject);
-        let rules = policy.rules();
-        let mode = mode::effective(policy.mode(), &facts, &subject, rules.pod.overrides.mode);
+        let rules = Rules { pod: snapshot.pod(), workflow: snapshot.workflow(), indexes: snapshot.indexes() };
+        let mode = mode::effective(snapshot.settings.mode, &facts, &subject, rules.pod.overrides.mode);
         if mode == Mode::Off {
             return Response::allowed(&request.uid, mode, Outcome::Skip(Skip::OptedOut));
         }

@@ -10,6 +10,7 @@ mod index_file;
 mod keys;
 mod layers;
 mod options;
+mod rules;
 mod snapshot;
 mod tree;
 mod values;

@@ -52,6 +52,22 @@ pub enum Mode {
     Off,
 }
 
+impl Mode {
+    /// As settings, labels and annotations spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::DryRun => "dry-run",
+            Self::Off => "off",
+        }
+    }
+
+    /// The mode of that name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Enforce, Self::DryRun, Self::Off].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
 /// Where and within which bounds requests are served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -4,10 +4,14 @@ use super::index_file::{self, IndexFile};
 use super::keys::KEYS;
 use super::layers::{self, Override};
 use super::options::Settings;
+use super::rules::{Made, registry_options};
 use super::tree::{Content, Node};
 use super::watch::Report;
 use crate::manifest::{Place, Problem};
 use emissary_core::image::{ImageIndex, IndexProblem};
+use emissary_core::lookup::Indexes;
+use emissary_core::pod;
+use emissary_core::workflow::WorkflowOptions;
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
@@ -26,9 +30,36 @@ pub struct Snapshot {
     /// Counts the snapshots of this process, from 1.
     pub generation: u64,
     merged: Node,
+    made: Made,
 }
 
 impl Snapshot {
+    /// How pods are rewritten.
+    pub fn pod(&self) -> &pod::Options {
+        &self.made.pod
+    }
+
+    /// How workflow kinds are filled.
+    pub fn workflow(&self) -> &WorkflowOptions {
+        &self.made.workflow
+    }
+
+    /// The image indexes.
+    pub fn indexes(&self) -> Indexes<'_> {
+        Indexes { operator: &self.index, shipped: &self.shipped }
+    }
+
+    /// How images are looked up; roots, proxies and the clock are the caller's to add.
+    pub fn registry(&self) -> emissary_registry::Options {
+        registry_options(&self.settings.registry)
+    }
+
+    /// Makes what follows from the settings and the index.
+    fn finished(mut self) -> Self {
+        self.made = Made::of(&self.settings, &self.index);
+        self
+    }
+
     /// Where the value at a path of keys was written; `None` for a default.
     pub(super) fn origin(&self, path: &[String]) -> Option<&Place> {
         self.merged.at(path).map(|node| &node.place)
@@ -44,7 +75,8 @@ impl Default for Snapshot {
     fn default() -> Self {
         let shipped = Arc::new(shipped_index());
         let merged = Self::empty_tree();
-        Self { settings: Settings::default(), index: ImageIndex::default(), shipped, generation: 1, merged }
+        let (settings, index) = (Settings::default(), ImageIndex::default());
+        Self { settings, index, shipped, generation: 1, merged, made: Made::default() }.finished()
     }
 }
 
@@ -138,6 +170,8 @@ pub(super) struct Composer {
     indexes: Vec<Source<IndexFile>>,
     /// With the restart keys of the start.
     current: Snapshot,
+    /// What the last refresh found: it holds as long as no source changes.
+    report: Report,
 }
 
 impl Composer {
@@ -146,7 +180,7 @@ impl Composer {
         let Sources { files, variables, overrides } = sources;
         let (fixed, mut problems) = layers::of_process(variables, overrides);
         let files = files.iter().map(|path| Source::new(path)).collect();
-        let mut composer = Self { files, fixed, indexes: Vec::new(), current: Snapshot::default() };
+        let mut composer = Self { files, fixed, indexes: Vec::new(), current: Snapshot::default(), report: Report::default() };
         problems.extend(composer.refresh_files());
         let merged = composer.merged();
         match layers::check(&merged) {
@@ -159,13 +193,22 @@ impl Composer {
         }
         let (index, problems) = composer.index();
         composer.current.index = index;
-        let snapshot = composer.current.clone();
-        Ok((composer, snapshot, Report { problems, restart: Vec::new() }))
+        let snapshot = composer.current.clone().finished();
+        composer.report = Report { problems, restart: Vec::new() };
+        let report = composer.report.clone();
+        Ok((composer, snapshot, report))
     }
 
     /// Reads every source again. A snapshot comes back where anything that is in effect has changed.
     pub(super) fn refresh(&mut self) -> (Option<Snapshot>, Report) {
+        let seen = self.seen();
         let mut report = Report { problems: self.refresh_files(), restart: Vec::new() };
+        if self.seen() == seen {
+            self.refresh_indexes();
+            if self.seen() == seen {
+                return (None, self.report.clone());
+            }
+        }
         let before = (self.current.settings.clone(), self.current.index.fingerprint());
         let merged = self.merged();
         match layers::check(&merged) {
@@ -181,11 +224,17 @@ impl Composer {
         report.problems.extend(duplicates);
         self.current.index = index;
         let same = before.0 == self.current.settings && before.1 == self.current.index.fingerprint();
+        self.report = report.clone();
         if same {
             return (None, report);
         }
         self.current.generation += 1;
-        (Some(self.current.clone()), report)
+        (Some(self.current.clone().finished()), report)
+    }
+
+    /// The contents that the sources were last parsed from.
+    fn seen(&self) -> Vec<Option<u64>> {
+        self.files.iter().map(|file| file.seen).chain(self.indexes.iter().map(|index| index.seen)).collect()
     }
 
     fn refresh_files(&mut self) -> Vec<Problem> {
