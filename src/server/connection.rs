@@ -135,7 +135,7 @@ where
                     Reason::Protocol
                 }));
             }
-            let Some(deadline) = activity.deadline(limits, closing_since) else { return Poll::Pending };
+            let deadline = activity.deadline(limits, closing_since);
             // A deadline that moves away leaves the alarm as it is: it rings early and is set again, which costs less
             // than to set it twice a request.
             if deadline.at < alarm.deadline() || alarm.is_elapsed() {

@@ -18,6 +18,7 @@
 //! | does not finish a body | answered 408 | [`Limits::request`] |
 //! | sends too long a body | answered 413 | [`Limits::body`] bytes |
 //! | waits for an application that is stuck | answered 503 | [`Limits::request`] |
+//! | does not take its answer | closed | [`Limits::request`] and [`Limits::answer`] |
 //! | sends no further request | closed politely | [`Limits::idle`] |
 //!
 //! # The end
