@@ -88,8 +88,11 @@ async fn what_takes_too_long_is_cut_off() {
         .into();
     eventually("under way", || fixture.metric("connections_open") == 2.0).await;
     sleep(Duration::from_millis(100)).await;
+    assert_eq!(fixture.tracker.len(), 6, "two listeners, the end, two connections, one HTTP/2 stream");
     let registry = Arc::clone(&fixture.registry);
+    let began = Instant::now();
     fixture.stop().await;
+    assert!(began.elapsed() < FOREVER / 2, "{:?}", began.elapsed());
     assert_eq!(metric(&registry, "requests_total{code=\"abandoned\"}"), 2.0, "their tasks have ended");
     for request in stuck {
         assert!(timeout(FOREVER, request).await.unwrap().unwrap().is_err());

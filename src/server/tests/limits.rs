@@ -3,7 +3,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::super::Limits;
 use super::{FOREVER, LIMITS, frame, one_answer, options, preface, say, serve, tls, until_closed};
@@ -164,6 +164,22 @@ async fn a_body_without_a_length_is_read_no_further_than_the_cap() {
     fixture.stop().await;
 }
 
+/// Posts until there is no room for another body. What takes the room may still be on its way, and only what has
+/// arrived counts.
+async fn until_refused<F>(post: impl Fn() -> F)
+where
+    F: Future<Output = reqwest::Result<reqwest::Response>>,
+{
+    let began = Instant::now();
+    loop {
+        let status = post().await.unwrap().status();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return;
+        }
+        assert!(status == StatusCode::OK && began.elapsed() < FOREVER, "{status}");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_taken_ends_the_connection() {
     let fixture = serve(options()).await;
@@ -186,7 +202,7 @@ async fn a_body_is_counted_until_its_request_is_answered() {
     let client = fixture.client("h2");
     let post = |path| client.post(fixture.url(path)).body(vec![b'x'; LIMITS.body]).send();
     let stuck = tokio::spawn(post("/stuck"));
-    while post("/length").await.unwrap().status() == StatusCode::OK {}
+    until_refused(|| post("/length")).await;
     assert_eq!(stuck.await.unwrap().unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(post("/length").await.unwrap().status(), StatusCode::OK, "what was held is given back");
     fixture.stop().await;
@@ -201,11 +217,9 @@ async fn bodies_held_at_once_are_limited_together() {
     first.write_all(&half).await.unwrap();
     first.flush().await.unwrap();
 
-    // Only what has arrived counts, and it may still be on its way.
     let second = fixture.client("h2");
     let post = || second.post(fixture.url("/length")).body(half.clone()).send();
-    while post().await.unwrap().status() == StatusCode::OK {}
-    assert_eq!(post().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    until_refused(post).await;
 
     first.write_all(b"x").await.unwrap();
     assert!(one_answer(&mut first).await.starts_with("HTTP/1.1 200"));
