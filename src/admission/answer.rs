@@ -1,6 +1,6 @@
 use super::message;
-use crate::settings::Mode;
 use crate::mutation::Unreadable;
+use crate::settings::Mode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use emissary_core::outcome::{Outcome, Skip};
@@ -74,7 +74,8 @@ impl Response {
         match outcome {
             Outcome::Denial(denial) if mode == Mode::Enforce => {
                 let message = format!("emissary-webhook: {denial}");
-                let status = if denial.is_transient() { Status::unavailable(message) } else { Status::invalid(message) };
+                let status =
+                    if denial.is_transient() { Status::unavailable(message) } else { Status::invalid(message) };
                 let outcome = Outcome::Denial(denial);
                 let mut response = Self::denied(uid, status);
                 response.body.audit_annotations = message::audit(mode.name(), &outcome);

@@ -63,7 +63,9 @@ mod tests {
 
     #[test]
     fn the_answer_is_given_in_time() {
-        for (timeout, expected) in [(10_000, 9_000), (3_000, 2_500), (1_000, 500), (400, 200), (30_000, 27_000), (90_000, 27_000)] {
+        for (timeout, expected) in
+            [(10_000, 9_000), (3_000, 2_500), (1_000, 500), (400, 200), (30_000, 27_000), (90_000, 27_000)]
+        {
             assert_eq!(of(Duration::from_millis(timeout)), Duration::from_millis(expected), "{timeout} ms");
         }
     }

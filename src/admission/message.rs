@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn warnings_fit_and_say_when_they_are_cut() {
-        let warnings: Vec<Warning> = (0..20).map(|n| Warning::NotWrapped(format!("{}{n}", "ä\n".repeat(100)))).collect();
+        let warnings: Vec<Warning> =
+            (0..20).map(|n| Warning::NotWrapped(format!("{}{n}", "ä\n".repeat(100)))).collect();
         let texts = super::warnings(&Findings { provenance: Vec::new(), warnings });
         assert_eq!(texts.len(), WARNINGS + 1);
         for text in &texts {

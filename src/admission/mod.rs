@@ -81,7 +81,10 @@ impl Admission {
             // The panic hook has written the message and the place.
             self.dependencies.metrics.panicked();
             span.in_scope(|| tracing::error!("an admission panicked"));
-            Response::denied(&request.uid, Status::unavailable("emissary-webhook: internal error; see its log".to_owned()))
+            Response::denied(
+                &request.uid,
+                Status::unavailable("emissary-webhook: internal error; see its log".to_owned()),
+            )
         });
         self.dependencies.metrics.answered(kind, &response, started.elapsed());
         Ok(response)

@@ -1,15 +1,15 @@
 use super::{Admission, budget};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{RawQuery, State};
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use std::sync::Arc;
 
-/// `POST /mutate`.
+/// `POST /mutate`. How long a body may be is the server's to say.
 pub fn routes(admission: Arc<Admission>) -> Router {
-    Router::new().route("/mutate", post(answer)).with_state(admission)
+    Router::new().route("/mutate", post(answer)).layer(DefaultBodyLimit::disable()).with_state(admission)
 }
 
 async fn answer(

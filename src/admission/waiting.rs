@@ -18,7 +18,7 @@ struct Counts {
 
 /// Leave to wait, given back when dropped.
 #[derive(Debug)]
-pub struct Permit {
+pub(super) struct Permit {
     waiting: Waiting,
     namespace: String,
 }

@@ -51,7 +51,8 @@ pub(super) fn keyring(file: Option<&Path>) -> anyhow::Result<Keyring> {
 
 /// The usual variables, upper case or lower case.
 pub(super) fn proxies() -> Proxies {
-    let variable = |names: [&str; 2]| names.into_iter().find_map(|name| std::env::var(name).ok()).filter(|v| !v.is_empty());
+    let variable =
+        |names: [&str; 2]| names.into_iter().find_map(|name| std::env::var(name).ok()).filter(|v| !v.is_empty());
     Proxies {
         http: variable(["HTTP_PROXY", "http_proxy"]),
         https: variable(["HTTPS_PROXY", "https_proxy"]),

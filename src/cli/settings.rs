@@ -16,12 +16,17 @@ pub(super) struct SettingsArguments {
 
 impl SettingsArguments {
     /// The sources, with the environment and further settings that other flags stand for.
-    pub(super) fn sources(&self, more: impl IntoIterator<Item = (&'static str, Option<String>)>) -> anyhow::Result<Sources> {
+    pub(super) fn sources(
+        &self,
+        more: impl IntoIterator<Item = (&'static str, Option<String>)>,
+    ) -> anyhow::Result<Sources> {
         let mut overrides = Vec::new();
         for text in &self.set {
             overrides.push(Override::parse(text)?);
         }
-        for (assignment, flag) in more.into_iter().filter_map(|(path, value)| Some((format!("{path}={}", value?), path))) {
+        for (assignment, flag) in
+            more.into_iter().filter_map(|(path, value)| Some((format!("{path}={}", value?), path)))
+        {
             let mut parsed = Override::parse(&assignment)?;
             parsed.source = format!("flag for {flag}").into();
             overrides.push(parsed);

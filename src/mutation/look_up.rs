@@ -1,5 +1,5 @@
-use emissary_core::lookup::{Answers, Found, LookUp, Miss};
 use emissary_core::image::Platform;
+use emissary_core::lookup::{Answers, Found, LookUp, Miss};
 use emissary_registry::{Failure, Keyring, Question, Resolved, Resolver};
 use futures_util::future::join_all;
 use std::pin::pin;
@@ -66,7 +66,11 @@ impl<P> Asking<'_, P> {
         match asked {
             Ok(resolved) => Ok(Found {
                 digest: resolved.digest.clone(),
-                processes: resolved.processes.iter().map(|(platform, _, process)| (platform.clone(), process.clone())).collect(),
+                processes: resolved
+                    .processes
+                    .iter()
+                    .map(|(platform, _, process)| (platform.clone(), process.clone()))
+                    .collect(),
             }),
             Err(failure) => {
                 tracing::info!(image = %look_up.reference, error = &*failure as &dyn std::error::Error, "look-up failed");
@@ -75,12 +79,13 @@ impl<P> Asking<'_, P> {
         }
     }
 
-    async fn ask(&self, resolver: &Resolver, look_up: &LookUp, platforms: Vec<Platform>) -> Result<Arc<Resolved>, Arc<Failure>> {
-        let question = Question {
-            reference: look_up.reference.clone(),
-            platforms,
-            keyring: (**self.keyring).clone(),
-        };
+    async fn ask(
+        &self,
+        resolver: &Resolver,
+        look_up: &LookUp,
+        platforms: Vec<Platform>,
+    ) -> Result<Arc<Resolved>, Arc<Failure>> {
+        let question = Question { reference: look_up.reference.clone(), platforms, keyring: (**self.keyring).clone() };
         resolver.resolve(&question, self.deadline).await
     }
 }

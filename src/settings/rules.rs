@@ -1,7 +1,9 @@
 //! Settings as the other rooms take them.
 
-use super::options::{Executor, Layout, LogFormat, LogLevel, Overridable, Profile, PullPolicy, Registry, Rewrite, Settings};
 use super::options::WorkflowKind;
+use super::options::{
+    Executor, Layout, LogFormat, LogLevel, Overridable, Profile, PullPolicy, Registry, Rewrite, Settings,
+};
 use emissary_core::image::{ImageIndex, Platform};
 use emissary_core::pod::{self, ExecutorOptions, NamePatterns};
 use emissary_core::workflow::{ControllerDefaults, Kind, WorkflowOptions};
@@ -21,7 +23,8 @@ impl Made {
 }
 
 fn pod_options(settings: &Settings, index: &ImageIndex) -> pod::Options {
-    let Rewrite { profile, layout, harden_argo_containers, init_after_proxies, injected_sidecars, wrap } = &settings.rewrite;
+    let Rewrite { profile, layout, harden_argo_containers, init_after_proxies, injected_sidecars, wrap } =
+        &settings.rewrite;
     let allowed = |what| settings.overrides.allowed.contains(&what);
     pod::Options {
         profile: match profile {
@@ -114,7 +117,8 @@ fn workflow_options(settings: &Settings) -> WorkflowOptions {
 
 /// What the registry room takes. Roots, proxies and the clock are the caller's to add.
 pub(super) fn registry_options(registry: &Registry) -> emissary_registry::Options {
-    let Registry { docker_config: _, plain_http, allow_networks, ttl, concurrency_per_host, cache_size, timeout } = registry;
+    let Registry { docker_config: _, plain_http, allow_networks, ttl, concurrency_per_host, cache_size, timeout } =
+        registry;
     let defaults = emissary_registry::Options::default();
     emissary_registry::Options {
         plain_http: plain_http.clone(),
@@ -130,12 +134,22 @@ pub(super) fn registry_options(registry: &Registry) -> emissary_registry::Option
 
 /// Version, and a hash of what decides how a pod is rewritten: enough to tell from a pod which settings made it so.
 fn stamp(settings: &Settings, index: &ImageIndex) -> String {
-    let Settings { mode: _, server: _, admission: _, executor, rewrite, workflows: _, overrides, platforms, registry: _, image_index: _ } =
-        settings;
+    let Settings {
+        mode: _,
+        server: _,
+        admission: _,
+        executor,
+        rewrite,
+        workflows: _,
+        overrides,
+        platforms,
+        registry: _,
+        image_index: _,
+    } = settings;
     let decisive = serde_json::json!([executor, rewrite, overrides, platforms]).to_string();
     // FNV-1a: the same in every build and on every machine, which no hasher of the standard library promises.
-    let hash = decisive.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = decisive
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     format!("v{} {:016x}", env!("CARGO_PKG_VERSION"), hash ^ index.fingerprint())
 }

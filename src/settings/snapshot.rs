@@ -180,7 +180,8 @@ impl Composer {
         let Sources { files, variables, overrides } = sources;
         let (fixed, mut problems) = layers::of_process(variables, overrides);
         let files = files.iter().map(|path| Source::new(path)).collect();
-        let mut composer = Self { files, fixed, indexes: Vec::new(), current: Snapshot::default(), report: Report::default() };
+        let mut composer =
+            Self { files, fixed, indexes: Vec::new(), current: Snapshot::default(), report: Report::default() };
         problems.extend(composer.refresh_files());
         let merged = composer.merged();
         match layers::check(&merged) {
