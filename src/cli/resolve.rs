@@ -88,7 +88,7 @@ impl Resolve {
         let Self { images, output, settings, look_ups } = self;
         let files: Vec<String> = look_ups.image_index.iter().map(|file| file.display().to_string()).collect();
         let files = (!files.is_empty()).then(|| serde_json::json!(files).to_string());
-        let sources = settings.sources([("imageIndex.files", files)])?;
+        let sources = settings.sources([("--image-index", "imageIndex.files", files)])?;
         let (snapshot, said) = load(&sources).map_err(|problems| report(&problems))?;
         for problem in said.problems {
             anstream::eprintln!("{WARNING} {problem}");

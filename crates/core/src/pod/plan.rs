@@ -299,7 +299,9 @@ impl Plan {
 
     /// Takes the answers and makes the outcome.
     pub fn apply(mut self, answers: &Answers, indexes: &Indexes<'_>) -> Outcome {
-        for Pending { subject, look_up } in std::mem::take(&mut self.pending) {
+        // A pod that is denied anyway was not looked up for, so nothing can be said of its images.
+        let pending = if self.is_denied() { Vec::new() } else { std::mem::take(&mut self.pending) };
+        for Pending { subject, look_up } in pending {
             let choice = indexes.judge(&look_up, answers);
             self.settle(subject, choice);
         }
