@@ -261,3 +261,30 @@ fn keep_restart_keys(running: &Settings, fresh: Settings, merged: &Node) -> (Set
     // Both came from valid settings, so this is valid too.
     (serde_json::from_value(new).unwrap_or_else(|_| running.clone()), changed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emissary_core::image::Reference;
+
+    #[test]
+    fn what_is_shipped_is_valid_and_cannot_change() {
+        let text = include_str!("../../image-index.yaml");
+        let index = index_file::parse_index(text, &"image-index.yaml".into()).unwrap();
+        assert!(index.len() > 100);
+        for hit in index.iter() {
+            assert!(!hit.key.contains('*'), "{}: a glob covers images that nobody has looked at", hit.key);
+            let reference = Reference::parse(hit.key).unwrap();
+            // Three numbers: `3.12` moves on to the next patch version, `3.12.1` does not.
+            let version = reference.tag().unwrap_or_default().split('-').next().unwrap_or_default();
+            let numbers = version.trim_start_matches('v').split('.').filter(|part| part.parse::<u32>().is_ok()).count();
+            assert!(reference.digest().is_some() || numbers == 3, "{}: the tag may be moved", hit.key);
+        }
+        let runs = |image: &str| {
+            let hit = index.find(&Reference::parse(image).unwrap());
+            hit.and_then(|hit| hit.entry.process_for(None)).map(|process| process.cmd.join(" "))
+        };
+        assert_eq!(runs("docker.io/library/nginx:1.27.0").as_deref(), Some("nginx -g daemon off;"));
+        assert_eq!(runs("alpine:3.20"), None);
+    }
+}
