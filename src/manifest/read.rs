@@ -179,8 +179,10 @@ fn parse(chunk: &Chunk, start: &Place) -> Result<Option<(Value, Place)>, Problem
     if parsed.value.is_null() {
         return Ok(None);
     }
+    let mut value = parsed.value;
+    yaml::whole_floats(&mut value);
     let line = start.line + parsed.referenced.line().saturating_sub(1);
-    Ok(Some((parsed.value, Place { line, column: parsed.referenced.column(), ..start.clone() })))
+    Ok(Some((value, Place { line, column: parsed.referenced.column(), ..start.clone() })))
 }
 
 fn json_problem(error: &serde_json::Error, start: &Place) -> Problem {
@@ -281,9 +283,9 @@ mod tests {
 
     #[test]
     fn scalars_are_what_kubectl_makes_of_them() {
-        let found = values("a: yes\nb: off\nc: 0755\nd: 1_000\ne: 2001-01-01\nf: \"0755\"\ng: ~\nh: y\n");
-        let expected =
-            json!({"a": true, "b": false, "c": 493, "d": 1000, "e": "2001-01-01", "f": "0755", "g": null, "h": true});
+        let found =
+            values("a: yes\nb: off\nc: 0755\nd: 1_000\ne: 2001-01-01\nf: \"0755\"\ng: ~\nh: y\ni: 1e3\nj: [08, 1.5]\n");
+        let expected = json!({"a": true, "b": false, "c": 493, "d": 1000, "e": "2001-01-01", "f": "0755", "g": null, "h": true, "i": 1000, "j": [8, 1.5]});
         assert_eq!(found.last(), Some(&expected));
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Place, Problem};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_saphyr::{Options, Spanned};
 
 /// Parses one YAML document, the root with its position.
@@ -12,6 +13,23 @@ use serde_saphyr::{Options, Spanned};
 /// application's tag is ignored.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str, start: &Place) -> Result<Spanned<T>, Problem> {
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| problem(&error, start))
+}
+
+/// Makes whole numbers of `1.0` and `1e3`, which is what becomes of them on the way through Go's float64 to JSON, and what an
+/// integer field needs.
+pub(super) fn whole_floats(value: &mut Value) {
+    /// Up to here every whole float64 is exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT);
+            // The cast is exact within these bounds.
+            whole.into_iter().for_each(|float| *number = (float as i64).into());
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_floats),
+        Value::Object(entries) => entries.values_mut().for_each(whole_floats),
+        _ => {}
+    }
 }
 
 /// Bounds beyond what a cluster's largest objects need, and an end to documents that grow by their aliases.
