@@ -13,6 +13,10 @@ pub const STDIN: &str = "-";
 /// The largest document that is read, in bytes: well over what etcd lets a cluster keep in one list answer.
 const LONGEST_DOCUMENT: usize = 64 << 20;
 
+/// The deepest nesting that is read from YAML: three times that of a pod, and shallow enough for the stack of any thread (a level
+/// takes some 20 KiB in a debug build). serde_json stops at 127 by itself.
+const DEEPEST: usize = 64;
+
 /// One object, and where it came from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
@@ -175,7 +179,7 @@ fn parse(chunk: &Chunk, start: &Place) -> Result<Option<(Value, Place)>, Problem
         let line = start.line + before.iter().filter(|byte| **byte == b'\n').count() as u64;
         Problem::new(Place { line, ..start.clone() }, "is not UTF-8 text; save it as UTF-8")
     })?;
-    let parsed = yaml::parse::<Value>(text, start)?;
+    let parsed = yaml::parse::<Value>(text, start, DEEPEST)?;
     if parsed.value.is_null() {
         return Ok(None);
     }
@@ -343,6 +347,14 @@ mod tests {
             text += &format!("{name}: &{name} [{}]\n", vec![format!("*{before}"); 10].join(", "));
         }
         assert!(of(&text).iter().any(Result::is_err));
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_refused() {
+        for text in ["[".repeat(100_000), "a: ".to_owned() + &"[".repeat(64) + &"]".repeat(64), "- ".repeat(5_000)] {
+            assert!(of(&text).iter().all(Result::is_err));
+        }
+        assert!(of(&("a: ".to_owned() + &"[".repeat(63) + &"]".repeat(63))).iter().all(Result::is_ok));
     }
 
     #[test]

@@ -39,7 +39,7 @@ mod tests {
 
     fn back(value: &Value) -> Value {
         let yaml = to_yaml(value);
-        match parse_yaml::<Value>(&yaml, &Place::whole("test")) {
+        match parse_yaml::<Value>(&yaml, &Place::whole("test"), 64) {
             Ok(parsed) => parsed.value,
             Err(problem) => panic!("{problem} in\n{yaml}"),
         }

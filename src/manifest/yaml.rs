@@ -11,8 +11,10 @@ use serde_saphyr::{Options, Spanned};
 /// `0755` is 493, `1_000` is 1000; dates stay text. It differs in what hardly anybody writes: mixed case (`yEs`) is a boolean
 /// too, `1__0` is text, and an integer beyond 64 bits is a floating-point number. A key that occurs twice is an error, and an
 /// application's tag is ignored.
-pub(crate) fn parse<T: DeserializeOwned>(text: &str, start: &Place) -> Result<Spanned<T>, Problem> {
-    serde_saphyr::from_str_with_options(text, options()).map_err(|error| problem(&error, start))
+///
+/// `depth` bounds the nesting: the parser's stack grows with it, by some KiB a level.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str, start: &Place, depth: usize) -> Result<Spanned<T>, Problem> {
+    serde_saphyr::from_str_with_options(text, options(depth)).map_err(|error| problem(&error, start))
 }
 
 /// Makes whole numbers of `1.0` and `1e3`, which is what becomes of them on the way through Go's float64 to JSON, and what an
@@ -33,12 +35,12 @@ pub(super) fn whole_floats(value: &mut Value) {
 }
 
 /// Bounds beyond what a cluster's largest objects need, and an end to documents that grow by their aliases.
-fn options() -> Options {
+fn options(max_depth: usize) -> Options {
     serde_saphyr::options! {
         legacy_octal_numbers: true,
         with_snippet: false,
         budget: serde_saphyr::budget! {
-            max_depth: 128,
+            max_depth: max_depth,
             max_events: 8_000_000,
             max_nodes: 4_000_000,
         },

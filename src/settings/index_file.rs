@@ -135,7 +135,7 @@ impl Reading<'_> {
     fn offset(&self, node: &Node, text: &str) -> (Option<u64>, u64) {
         let first = text.lines().next().unwrap_or_default();
         let from = usize::try_from(node.place.line).unwrap_or(usize::MAX).saturating_sub(1);
-        let mut near = self.lines.lines().skip(from).take(2).zip(node.place.line - 1..);
+        let mut near = self.lines.lines().skip(from).take(2).zip(node.place.line.saturating_sub(1)..);
         let found =
             near.find(|(line, _)| !first.is_empty() && line.trim_start_matches(' ') == first.trim_start_matches(' '));
         match found {
@@ -331,6 +331,20 @@ mod tests {
             for (problem, expected) in problems.iter().zip(expected) {
                 assert!(problem.starts_with(expected), "{text}: {problem}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_refused() {
+        for text in ["[".repeat(100_000), "a: ".to_owned() + &"[".repeat(25) + &"]".repeat(25), "- ".repeat(5_000)] {
+            assert!(read(&text).is_err());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "([ab:{}\\[\\],|>&*-]|\n|  |images|cmd|kind: ConfigMap\ndata:\n  images: \\|\n){0,40}") {
+            let _ = read(&text);
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// What is in effect, all of one moment.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub struct Snapshot {
     /// The effective settings.
     pub settings: Settings,
     /// The operator's image index, merged from its files; it goes before the registry.
-    pub index: ImageIndex,
+    pub index: Arc<ImageIndex>,
     /// The entries that this build ships; they come after the registry.
     pub shipped: Arc<ImageIndex>,
     /// Counts the snapshots of this process, from 1.
@@ -42,9 +42,8 @@ impl Snapshot {
 /// The defaults, no operator's index, and the shipped one.
 impl Default for Snapshot {
     fn default() -> Self {
-        let shipped = Arc::new(shipped_index());
         let merged = Self::empty_tree();
-        Self { settings: Settings::default(), index: ImageIndex::default(), shipped, generation: 1, merged }
+        Self { settings: Settings::default(), index: Arc::default(), shipped: shipped_index(), generation: 1, merged }
     }
 }
 
@@ -60,9 +59,13 @@ pub struct Sources {
 }
 
 /// The image index that this build ships (image-index.yaml).
-pub fn shipped_index() -> ImageIndex {
-    // A test reads it, so there is nothing to say at run time.
-    index_file::parse_index(include_str!("../../image-index.yaml"), &"image-index.yaml".into()).unwrap_or_default()
+pub fn shipped_index() -> Arc<ImageIndex> {
+    static SHIPPED: LazyLock<Arc<ImageIndex>> = LazyLock::new(|| {
+        let text = include_str!("../../image-index.yaml");
+        // A test reads it, so there is nothing to say at run time.
+        Arc::new(index_file::parse_index(text, &"image-index.yaml".into()).unwrap_or_default())
+    });
+    Arc::clone(&SHIPPED)
 }
 
 /// Reads every source once.
@@ -100,13 +103,13 @@ impl<T> Source<T> {
         }
     }
 
-    /// Reads the file, and parses it if it is another than last time.
-    fn refresh(&mut self, limit: u64, parse: impl FnOnce(&str, &Arc<str>) -> Result<T, Vec<Problem>>) {
+    /// Reads the file, and parses it if it is another than last time. Returns whether that made a new version that is valid.
+    fn refresh(&mut self, limit: u64, parse: impl FnOnce(&str, &Arc<str>) -> Result<T, Vec<Problem>>) -> bool {
         let content = read(&self.path, limit);
         let mut hasher = DefaultHasher::new();
         content.as_ref().map_err(ToString::to_string).hash(&mut hasher);
         if self.seen.replace(hasher.finish()) == Some(hasher.finish()) {
-            return;
+            return false;
         }
         let parsed = match content {
             Ok(text) => parse(&text, &self.name),
@@ -114,10 +117,12 @@ impl<T> Source<T> {
                 Err(vec![Problem::new(Place::whole(Arc::clone(&self.name)), format!("cannot be read: {error}"))])
             }
         };
+        let valid = parsed.is_ok();
         match parsed {
             Ok(good) => (self.good, self.problems) = (Some(good), Vec::new()),
             Err(problems) => self.problems = problems,
         }
+        valid
     }
 }
 
@@ -136,6 +141,8 @@ pub(super) struct Composer {
     /// From variables and the command line, which do not change.
     fixed: Vec<Node>,
     indexes: Vec<Source<IndexFile>>,
+    /// Images that more than one of them names.
+    duplicates: Vec<Problem>,
     /// With the restart keys of the start.
     current: Snapshot,
 }
@@ -146,7 +153,8 @@ impl Composer {
         let Sources { files, variables, overrides } = sources;
         let (fixed, mut problems) = layers::of_process(variables, overrides);
         let files = files.iter().map(|path| Source::new(path)).collect();
-        let mut composer = Self { files, fixed, indexes: Vec::new(), current: Snapshot::default() };
+        let mut composer =
+            Self { files, fixed, indexes: Vec::new(), duplicates: Vec::new(), current: Snapshot::default() };
         problems.extend(composer.refresh_files());
         let merged = composer.merged();
         match layers::check(&merged) {
@@ -157,10 +165,9 @@ impl Composer {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let (index, problems) = composer.index();
-        composer.current.index = index;
+        let report = Report { problems: composer.duplicates.clone(), restart: Vec::new() };
         let snapshot = composer.current.clone();
-        Ok((composer, snapshot, Report { problems, restart: Vec::new() }))
+        Ok((composer, snapshot, report))
     }
 
     /// Reads every source again. A snapshot comes back where anything that is in effect has changed.
@@ -177,9 +184,7 @@ impl Composer {
             Err(problem) => report.problems.push(problem),
         }
         report.problems.extend(self.refresh_indexes());
-        let (index, duplicates) = self.index();
-        report.problems.extend(duplicates);
-        self.current.index = index;
+        report.problems.extend(self.duplicates.clone());
         let same = before.0 == self.current.settings && before.1 == self.current.index.fingerprint();
         if same {
             return (None, report);
@@ -190,18 +195,28 @@ impl Composer {
 
     fn refresh_files(&mut self) -> Vec<Problem> {
         let parse = |text: &str, name: &Arc<str>| layers::of_file(text, name).map_err(|problem| vec![problem]);
-        self.files.iter_mut().for_each(|file| file.refresh(LONGEST_SETTINGS, parse));
+        for file in &mut self.files {
+            file.refresh(LONGEST_SETTINGS, parse);
+        }
         self.files.iter().flat_map(|file| file.problems.clone()).collect()
     }
 
-    /// The files that the current settings name; one that is named no more is forgotten.
+    /// Reads the files that the current settings name, and merges them anew where any has changed. One that is named no more is
+    /// forgotten.
     fn refresh_indexes(&mut self) -> Vec<Problem> {
         let mut known = std::mem::take(&mut self.indexes);
-        for path in &self.current.settings.image_index.files {
+        let before: Vec<PathBuf> = known.iter().map(|index| index.path.clone()).collect();
+        let named = &self.current.settings.image_index.files;
+        let mut changed = before != *named;
+        for path in named {
             let at = known.iter().position(|index| index.path == *path);
             let mut index = at.map_or_else(|| Source::new(path), |at| known.swap_remove(at));
-            index.refresh(LONGEST_INDEX, index_file::parse);
+            changed |= index.refresh(LONGEST_INDEX, index_file::parse);
             self.indexes.push(index);
+        }
+        if changed {
+            let (index, duplicates) = self.index();
+            (self.current.index, self.duplicates) = (Arc::new(index), duplicates);
         }
         self.indexes.iter().flat_map(|index| index.problems.clone()).collect()
     }
