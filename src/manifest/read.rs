@@ -13,8 +13,8 @@ pub const STDIN: &str = "-";
 /// The largest document that is read, in bytes: well over what etcd lets a cluster keep in one list answer.
 const LONGEST_DOCUMENT: usize = 64 << 20;
 
-/// The deepest nesting that is read from YAML: three times that of a pod, and shallow enough for the stack of any thread (a level
-/// takes some 20 KiB in a debug build). serde_json stops at 127 by itself.
+/// The deepest nesting that is read from YAML: three times that of a pod, and shallow enough for the stack of any
+/// thread (a level takes some 20 KiB in a debug build). serde_json stops at 127 by itself.
 const DEEPEST: usize = 64;
 
 /// One object, and where it came from.
@@ -32,9 +32,10 @@ pub struct Document {
 
 /// Reads objects from files, in order; `-` is `stdin`.
 ///
-/// Each source may hold YAML documents, JSON values, or both. A `List`, or any other kind that ends so and has `items`, and a
-/// list without a kind yield its items; an item of a typed list (`PodList`) that says no kind gets the list's. What cannot be
-/// read is a [`Problem`] in its place, and reading goes on with the next document. One document at a time is in memory.
+/// Each source may hold YAML documents, JSON values, or both. A `List`, or any other kind that ends so and has `items`,
+/// and a list without a kind yield its items; an item of a typed list (`PodList`) that says no kind gets the list's.
+/// What cannot be read is a [`Problem`] in its place, and reading goes on with the next document. One document at a
+/// time is in memory.
 pub fn read<R: Read>(paths: impl IntoIterator<Item = PathBuf>, stdin: R) -> Documents<R> {
     let paths = paths.into_iter().collect();
     Documents { paths, stdin: Some(stdin), current: None, items: VecDeque::new(), limit: LONGEST_DOCUMENT }

@@ -6,7 +6,8 @@ use serde_saphyr::DoubleQuoted;
 ///
 /// Text that YAML 1.1 would take for something else (`yes`, `0755`, `null`, a date) is quoted. Ends with a line break.
 pub fn to_yaml(value: &Value) -> String {
-    // Writing to memory does not fail, and neither has a JSON value a form that YAML lacks; JSON is YAML, should that change.
+    // Writing to memory does not fail, and neither has a JSON value a form that YAML lacks; JSON is YAML, should that
+    // change.
     serde_saphyr::to_string(&Written(value)).unwrap_or_else(|_| format!("{value}\n"))
 }
 
@@ -24,8 +25,8 @@ impl Serialize for Written<'_> {
     }
 }
 
-/// Whether a text of several lines starts with a tab: kubectl's parser takes that for indentation where the text is a block (`|`),
-/// and refuses it.
+/// Whether a text of several lines starts with a tab: kubectl's parser takes that for indentation where the text is a
+/// block (`|`), and refuses it.
 fn starts_with_tab(text: &str) -> bool {
     text.trim_start_matches([' ', '\n']).starts_with('\t') && text.contains('\n')
 }

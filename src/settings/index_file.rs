@@ -15,8 +15,9 @@ const MOST_PROBLEMS: usize = 20;
 /// Reads an index file.
 ///
 /// The entries stand at the top, or under a key `images` (as a mapping, or as text that holds one, as in Argo's
-/// workflow-controller ConfigMap), or in the values of a ConfigMap manifest: under `images`, under `images` within `config`, or
-/// in a value whose key ends in `.yaml`, `.yml` or `.json`. Of several spellings of one image the first stays.
+/// workflow-controller ConfigMap), or in the values of a ConfigMap manifest: under `images`, under `images` within
+/// `config`, or in a value whose key ends in `.yaml`, `.yml` or `.json`. Of several spellings of one image the first
+/// stays.
 ///
 /// # Errors
 /// All that is wrong with it, each with file, line and column; none of it is used then.
@@ -131,7 +132,8 @@ impl Reading<'_> {
         }
     }
 
-    /// By how much a block of text is down and to the right in the file; `None` where it is not written as a block, line for line.
+    /// By how much a block of text is down and to the right in the file; `None` where it is not written as a block,
+    /// line for line.
     fn offset(&self, node: &Node, text: &str) -> (Option<u64>, u64) {
         let first = text.lines().next().unwrap_or_default();
         let from = usize::try_from(node.place.line).unwrap_or(usize::MAX).saturating_sub(1);

@@ -71,8 +71,8 @@ pub fn shipped_index() -> Arc<ImageIndex> {
 /// Reads every source once.
 ///
 /// # Errors
-/// All that is wrong with any of them: at the start there is no last good version to stay with. What only needs saying (an image
-/// that two index files name) is in the report.
+/// All that is wrong with any of them: at the start there is no last good version to stay with. What only needs saying
+/// (an image that two index files name) is in the report.
 pub fn load(sources: &Sources) -> Result<(Snapshot, Report), Vec<Problem>> {
     Composer::start(sources).map(|(_, snapshot, report)| (snapshot, report))
 }
@@ -103,7 +103,8 @@ impl<T> Source<T> {
         }
     }
 
-    /// Reads the file, and parses it if it is another than last time. Returns whether that made a new version that is valid.
+    /// Reads the file, and parses it if it is another than last time. Returns whether that made a new version that is
+    /// valid.
     fn refresh(&mut self, limit: u64, parse: impl FnOnce(&str, &Arc<str>) -> Result<T, Vec<Problem>>) -> bool {
         let content = read(&self.path, limit);
         let mut hasher = DefaultHasher::new();
@@ -201,8 +202,8 @@ impl Composer {
         self.files.iter().flat_map(|file| file.problems.clone()).collect()
     }
 
-    /// Reads the files that the current settings name, and merges them anew where any has changed. One that is named no more is
-    /// forgotten.
+    /// Reads the files that the current settings name, and merges them anew where any has changed. One that is named no
+    /// more is forgotten.
     fn refresh_indexes(&mut self) -> Vec<Problem> {
         let mut known = std::mem::take(&mut self.indexes);
         let before: Vec<PathBuf> = known.iter().map(|index| index.path.clone()).collect();

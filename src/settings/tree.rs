@@ -72,7 +72,8 @@ impl Node {
         })
     }
 
-    /// Lays another tree over this one: mappings are merged by key, anything else is replaced. What is empty (`server:`) sets nothing.
+    /// Lays another tree over this one: mappings are merged by key, anything else is replaced. What is empty
+    /// (`server:`) sets nothing.
     pub(super) fn overlay(&mut self, over: Self) {
         match (&mut self.value, over.value) {
             (_, Content::Null) => {}
