@@ -25,6 +25,8 @@ const TOKEN_LIFE: Duration = Duration::from_secs(60);
 const LONGEST_TOKEN_LIFE: Duration = Duration::from_secs(3600);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 const MOST_SESSIONS: u64 = 4096;
+/// A grant is kept no longer than anybody asks for it.
+const SESSION_IDLE: Duration = Duration::from_secs(3600);
 /// Where Docker Hub's registry answers; `docker.io` itself is a web site.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
@@ -88,7 +90,7 @@ impl Scope {
 
 impl Sessions {
     pub(crate) fn new() -> Self {
-        Self(Cache::new(MOST_SESSIONS))
+        Self(Cache::builder().max_capacity(MOST_SESSIONS).time_to_idle(SESSION_IDLE).build())
     }
 
     pub(crate) fn visit<'a>(

@@ -30,11 +30,11 @@ pub enum Failure {
     Interrupted,
 
     /// HTTP 404: no such repository, tag or digest.
-    #[error("the registry has no such image")]
+    #[error("the registry has no such image; check its name and tag")]
     NotFound,
     /// HTTP 401 or 403 with every credential that matches, and without any.
     #[error(
-        "the registry refuses access{}; the image does not exist or is private and needs another image pull secret",
+        "the registry refuses access{}; the image does not exist, or it is private and needs an image pull secret that opens it",
         match tried {
             0 => " without credentials".to_owned(),
             1 => " with the credential that matches it".to_owned(),
@@ -52,7 +52,7 @@ pub enum Failure {
         status: u16,
     },
     /// It exists, and is something else: a Helm chart, a signature, Docker's schema 1.
-    #[error("it is not a container image but {what}")]
+    #[error("it is no image that can be run but {what}")]
     NotAnImage {
         /// What it is instead.
         what: &'static str,

@@ -10,7 +10,10 @@ use reqwest::{
 };
 use rustls::{ClientConfig, RootCertStore};
 use std::{collections::HashSet, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 const MOST_REDIRECTS: usize = 5;
 /// What is read of an error's body, so that its connection can be used again; more is not worth it.
@@ -83,8 +86,11 @@ impl Transport {
     pub(crate) async fn get(&self, get: Get<'_>) -> Result<Answer, Failure> {
         let Get { mut url, accept, mut authorization, limit } = get;
         for _ in 0..=MOST_REDIRECTS {
+            // Waiting for one's turn is no fault of the registry's, so the request's own time starts after it.
+            let permit = self.permit(&url).await?;
             let hop = self.hop(&url, accept, authorization, limit);
             let answer = timeout(self.request_timeout, hop).await.map_err(|_| Failure::Timeout)??;
+            drop(permit);
             if !is_redirect(answer.status) {
                 return Ok(answer);
             }
@@ -104,7 +110,6 @@ impl Transport {
         authorization: Option<&HeaderValue>,
         limit: Limit,
     ) -> Result<Answer, Failure> {
-        let _permit = self.permit(url).await?;
         let mut request = self.client.get(url.clone()).header(ACCEPT, accept);
         if let Some(value) = authorization {
             request = request.header(AUTHORIZATION, value);
@@ -124,7 +129,7 @@ impl Transport {
         Ok(Answer { status, headers, body })
     }
 
-    async fn permit(&self, url: &Url) -> Result<tokio::sync::OwnedSemaphorePermit, Failure> {
+    async fn permit(&self, url: &Url) -> Result<OwnedSemaphorePermit, Failure> {
         let host =
             format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
         let semaphore = self.hosts.get_with(host, || Arc::new(Semaphore::new(self.concurrency_per_host)));

@@ -66,7 +66,13 @@ async fn an_answer_is_fresh_for_its_time() {
 #[tokio::test]
 async fn what_a_digest_names_is_read_once() {
     let clock = HandClock::default();
-    let registry = SampleRegistry::new().put("app:1", image("x")).put("app:same", image("x")).start().await.unwrap();
+    let registry = SampleRegistry::new()
+        .put("app:1", image("x"))
+        .put("app:same", image("x"))
+        .put("app:single", Image::new("linux/amd64").cmd(&["y"]))
+        .start()
+        .await
+        .unwrap();
     let resolver = resolver(Options { clock: clock.clock(), ..plain(&registry) });
     resolver.resolve(&question(&registry, "app:1", &["linux/amd64"]), soon()).await.unwrap();
     clock.turn(3600);
@@ -78,6 +84,11 @@ async fn what_a_digest_names_is_read_once() {
     let by_digest = format!("app@{}", registry.digest("app:1").unwrap());
     resolver.resolve(&question(&registry, &by_digest, &["linux/amd64"]), soon()).await.unwrap();
     assert_eq!(registry.requests().len(), 5);
+    for requests in [7, 8] {
+        clock.turn(3600);
+        resolver.resolve(&question(&registry, "app:single", &[]), soon()).await.unwrap();
+        assert_eq!(registry.requests().len(), requests);
+    }
 }
 
 #[tokio::test]
@@ -99,6 +110,22 @@ async fn failures_are_remembered_by_kind() {
             assert_eq!(registry.requests().len(), requests, "{name} after {turn} s more");
         }
     }
+}
+
+#[tokio::test]
+async fn a_slow_failure_is_remembered_from_its_end() {
+    let clock = HandClock::default();
+    let turned = clock.clone();
+    let hook = move |_: &sample_registry::RequestHead| {
+        turned.turn(10);
+        Some(Fault::status(503))
+    };
+    let registry = SampleRegistry::new().fault(hook).start().await.unwrap();
+    let resolver = resolver(Options { clock: clock.clock(), ..plain(&registry) });
+    for _ in 0..2 {
+        resolver.resolve(&question(&registry, "app:1", &[]), soon()).await.unwrap_err();
+    }
+    assert_eq!(registry.requests().len(), 1);
 }
 
 #[tokio::test]
