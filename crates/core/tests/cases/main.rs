@@ -38,13 +38,14 @@ fn every_case_comes_out_as_its_file_says() {
     for file in files(&folder) {
         let name = file.strip_prefix(&folder).unwrap().display().to_string();
         let text = fs::read_to_string(&file).unwrap();
-        let cases: Vec<Case> = match serde_saphyr::from_str(&text) {
-            Ok(cases) => cases,
-            Err(error) => {
-                failures.push(format!("{name}: {error}"));
-                continue;
-            }
-        };
+        let cases: Vec<Case> =
+            match serde_saphyr::from_str_with_options(&text, serde_saphyr::options! { strict_booleans: true }) {
+                Ok(cases) => cases,
+                Err(error) => {
+                    failures.push(format!("{name}: {error}"));
+                    continue;
+                }
+            };
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         // From the end, so that the places of the earlier cases stay.
         for (position, case) in cases.iter().enumerate().rev() {

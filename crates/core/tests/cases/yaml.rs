@@ -53,7 +53,17 @@ fn is_nested(value: &Value) -> bool {
 /// What a reader looks for first comes first, the rest by the alphabet.
 fn ordered(fields: &serde_json::Map<String, Value>) -> Vec<(&String, &Value)> {
     const FIRST: [&str; 12] = [
-        "outcome", "skip", "transient", "problems", "asked", "operations", "op", "path", "container", "name", "image",
+        "outcome",
+        "skip",
+        "transient",
+        "problems",
+        "asked",
+        "operations",
+        "op",
+        "path",
+        "container",
+        "name",
+        "image",
         "command",
     ];
     let rank = |key: &str| FIRST.iter().position(|first| *first == key).unwrap_or(FIRST.len());
@@ -85,7 +95,6 @@ fn scalar(text: &str, in_flow: bool) -> String {
     let plain = begins.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'/')
         && text.bytes().all(inner)
         && !text.ends_with(' ')
-        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
-            .contains(&text.to_ascii_lowercase().as_str());
+        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
     if plain { text.to_owned() } else { Value::from(text).to_string() }
 }
