@@ -44,6 +44,11 @@ pub(super) fn build(
             draft.problems.push(Problem::ContainerName(taken.name.to_string()));
         }
     }
+    // A name is unique among regular and init containers together (Kubernetes API, `Container.name`).
+    let injected = if is_supervised(options) { container::SUPERVISOR } else { container::WAIT };
+    if pod.spec.init_containers().iter().any(|taken| taken.name == injected) {
+        draft.problems.push(Problem::ContainerName(injected.to_owned()));
+    }
     let bare = Bare { pod, context, options, hardening };
     let template = bare.template(wrapped);
     bare.check_length(&template, draft);

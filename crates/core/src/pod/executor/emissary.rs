@@ -76,7 +76,7 @@ pub(in crate::pod) fn convert(
 /// Puts `init` at its place among the init containers.
 pub(in crate::pod) fn inject_init(pod: &Pod<'_>, options: &Options, init: Value, draft: &mut Draft) {
     let others = pod.spec.init_containers();
-    if others.iter().any(|other| other.name == container::INIT) {
+    if others.iter().chain(&pod.spec.containers).any(|other| other.name == container::INIT) {
         draft.problems.push(Problem::ContainerName(container::INIT.to_owned()));
     }
     let proxies = others.iter().take_while(|other| other.is_native_sidecar()).count();
