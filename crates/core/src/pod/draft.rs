@@ -85,7 +85,7 @@ impl Draft {
             return;
         }
         match container.mount_at(path::SHARED) {
-            Some(mount) if mount.name == volume::SHARED => {}
+            Some(mount) if mount.name == volume::SHARED && mount.is_whole() && mount.read_only != Some(true) => {}
             Some(mount) => self.problems.push(Problem::MountPath {
                 container: container.name.to_string(),
                 volume: mount.name.to_string(),
@@ -108,7 +108,7 @@ impl Draft {
     pub(super) fn mount_executor_image(&mut self, place: Place, container: &Container<'_>) {
         let mount = json!({"name": volume::EXECUTOR_IMAGE, "mountPath": path::EXECUTOR_IMAGE, "readOnly": true});
         match container.mount_at(path::EXECUTOR_IMAGE) {
-            Some(taken) if taken.name == volume::EXECUTOR_IMAGE => {}
+            Some(taken) if taken.name == volume::EXECUTOR_IMAGE && taken.is_whole() => {}
             Some(taken) => self.problems.push(Problem::MountPath {
                 container: container.name.to_string(),
                 volume: taken.name.to_string(),

@@ -224,6 +224,13 @@ pub(super) struct Mount<'a> {
     pub(super) read_only: Option<bool>,
 }
 
+impl Mount<'_> {
+    /// Whether it shows all of its volume, not a part of it.
+    pub(super) fn is_whole(&self) -> bool {
+        [&self.sub_path, &self.sub_path_expr].into_iter().flatten().all(|part| part.is_empty())
+    }
+}
+
 /// `Volume`: its name, and which two of its many sources it has.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
