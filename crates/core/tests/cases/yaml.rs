@@ -45,7 +45,10 @@ fn push(lines: &mut Vec<String>, head: String, value: &Value, indent: usize) {
 fn is_nested(value: &Value) -> bool {
     match value {
         Value::Object(fields) => !fields.is_empty(),
-        Value::Array(elements) => elements.iter().any(|element| element.is_object() || element.is_array()),
+        Value::Array(elements) => {
+            let is_long = |element: &Value| element.as_str().is_none_or(|text| text.len() > WIDTH / 2);
+            elements.iter().any(is_long)
+        }
         _ => false,
     }
 }
@@ -87,7 +90,7 @@ fn flow(value: &Value) -> String {
     }
 }
 
-/// Plain where every YAML reader takes it for the same text, else in double quotes as JSON has them.
+/// Plain where every YAML reader takes it for the same text; in single quotes where it has double ones; else as in JSON.
 fn scalar(text: &str, in_flow: bool) -> String {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
     let inner = |byte: u8| is_word(byte) || b" ()$+=".contains(&byte) || (!in_flow && byte == b'~');
@@ -96,5 +99,10 @@ fn scalar(text: &str, in_flow: bool) -> String {
         && text.bytes().all(inner)
         && !text.ends_with(' ')
         && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
-    if plain { text.to_owned() } else { Value::from(text).to_string() }
+    let quoted = text.contains('"') && text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\'');
+    match (plain, quoted) {
+        (true, _) => text.to_owned(),
+        (false, true) => format!("'{text}'"),
+        (false, false) => Value::from(text).to_string(),
+    }
 }
