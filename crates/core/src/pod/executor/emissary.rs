@@ -91,7 +91,12 @@ fn place(own: &Own<'_, '_>) -> Place {
 }
 
 fn take_off(pod: &Pod<'_>, shape: &Shape<'_, '_>, draft: &mut Draft) {
-    let socket = match docker::socket(pod, |index| shape.is_own(index)) {
+    // Under another executor a volume of that name is the user's.
+    let socket = match shape.executor {
+        Executor::Docker => docker::socket(pod, |index| shape.is_own(index)),
+        _ => docker::Socket::Absent,
+    };
+    let socket = match socket {
         docker::Socket::Absent => false,
         docker::Socket::Goes(index) => {
             draft.volumes.remove(index);
