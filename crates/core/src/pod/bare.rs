@@ -255,7 +255,10 @@ impl<'p, 'a> Bare<'p, 'a> {
             if self.hardening.windows { &self.options.executor.windows_image } else { &self.options.executor.image };
         match self.pod.spec.volumes().iter().find(|v| v.name == volume::EXECUTOR_IMAGE) {
             Some(taken) if taken.image.is_some() => {}
-            Some(_) => draft.problems.push(Problem::VolumeName(volume::EXECUTOR_IMAGE.to_owned())),
+            Some(_) => {
+                let volume = volume::EXECUTOR_IMAGE;
+                draft.problems.push(Problem::VolumeName { volume, needed: "an image volume" });
+            }
             None => {
                 let mut image = json!({"reference": reference});
                 if let Some(policy) = &self.options.executor.image_pull_policy {

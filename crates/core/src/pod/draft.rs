@@ -96,10 +96,10 @@ impl Draft {
     }
 
     /// Sees to it that the pod has an `emptyDir` of this name.
-    pub(super) fn empty_dir(&mut self, pod: &Pod<'_>, name: &str) {
+    pub(super) fn empty_dir(&mut self, pod: &Pod<'_>, name: &'static str) {
         match pod.spec.volumes().iter().find(|volume| volume.name == name) {
             Some(volume) if volume.empty_dir.is_some() => {}
-            Some(_) => self.problems.push(Problem::VolumeName(name.to_owned())),
+            Some(_) => self.problems.push(Problem::VolumeName { volume: name, needed: "an emptyDir" }),
             None => self.volumes.append(json!({"name": name, "emptyDir": {}})),
         }
     }
