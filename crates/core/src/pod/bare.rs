@@ -124,14 +124,14 @@ impl<'p, 'a> Bare<'p, 'a> {
     /// The node's identifier; where the name is not made yet, the kubelet fills it in.
     fn node_id(&self) -> Value {
         let metadata = self.pod.metadata();
-        let known = metadata.annotation(annotation::NODE_ID).or(metadata.name.as_deref()).or(self.context.name);
-        match known.filter(|name| !name.is_empty()) {
+        let known = [metadata.annotation(annotation::NODE_ID), metadata.name.as_deref(), self.context.name];
+        match known.into_iter().flatten().find(|name| !name.is_empty()) {
             Some(name) => json!({"name": variable::NODE_ID, "value": name}),
             None => field_variable(variable::NODE_ID, "metadata.name"),
         }
     }
 
-    /// Variables of every container.
+    /// Variables of every container. Those of a regular one say how long it has once the pod is to end.
     fn common(&self, name: &str) -> Vec<Value> {
         let mut env = vec![
             json!({"name": variable::CONTAINER_NAME, "value": name}),
@@ -147,6 +147,11 @@ impl<'p, 'a> Bare<'p, 'a> {
             json!({"name": variable::PROGRESS_PATCH_TICK, "value": "1m0s"}),
             json!({"name": variable::PROGRESS_FILE_TICK, "value": "3s"}),
         ]);
+        if name != container::INIT
+            && let Some(seconds) = self.pod.spec.termination_grace_period_seconds
+        {
+            env.push(json!({"name": variable::GRACE_PERIOD, "value": seconds.to_string()}));
+        }
         env
     }
 

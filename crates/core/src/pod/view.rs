@@ -66,6 +66,8 @@ pub struct Spec<'a> {
     pub(super) restart_policy: Option<Text<'a>>,
     #[serde(default)]
     pub(super) share_process_namespace: Option<bool>,
+    #[serde(default)]
+    pub(super) termination_grace_period_seconds: Option<i64>,
     #[serde(borrow, default, deserialize_with = "null_as_default")]
     pub(super) security_context: SecurityContext<'a>,
     #[serde(borrow, default, deserialize_with = "null_as_default")]
