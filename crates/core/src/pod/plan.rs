@@ -93,7 +93,9 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
     };
 
     let wrapped = wrapped_containers(pod, &shape, template.as_ref(), options, &mut draft);
-    if shape.origin == Origin::Bare {
+    if shape.origin == Origin::Bare && wrapped.is_empty() {
+        // Without a container to run, what was injected would wait for nobody.
+    } else if shape.origin == Origin::Bare {
         bare::build(pod, context, options, &hardening, &wrapped, &mut draft);
     } else {
         emissary::convert(pod, &shape, options, &hardening, &mut draft);

@@ -76,7 +76,7 @@ pub(in crate::pod) fn convert(
 /// Puts `init` at its place among the init containers.
 pub(in crate::pod) fn inject_init(pod: &Pod<'_>, options: &Options, init: Value, draft: &mut Draft) {
     let others = pod.spec.init_containers();
-    if others.iter().any(|other| other.name == container::INIT) {
+    if others.iter().chain(&pod.spec.containers).any(|other| other.name == container::INIT) {
         draft.problems.push(Problem::ContainerName(container::INIT.to_owned()));
     }
     let proxies = others.iter().take_while(|other| other.is_native_sidecar()).count();
@@ -91,7 +91,12 @@ fn place(own: &Own<'_, '_>) -> Place {
 }
 
 fn take_off(pod: &Pod<'_>, shape: &Shape<'_, '_>, draft: &mut Draft) {
-    let socket = match docker::socket(pod, |index| shape.is_own(index)) {
+    // Under another executor a volume of that name is the user's.
+    let socket = match shape.executor {
+        Executor::Docker => docker::socket(pod, |index| shape.is_own(index)),
+        _ => docker::Socket::Absent,
+    };
+    let socket = match socket {
         docker::Socket::Absent => false,
         docker::Socket::Goes(index) => {
             draft.volumes.remove(index);
