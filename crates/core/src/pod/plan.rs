@@ -231,11 +231,6 @@ impl Plan {
         distinct
     }
 
-    /// Whether the answers can change the outcome: a pod that is denied anyway need not wait for them.
-    pub fn is_denied(&self) -> bool {
-        !self.draft.problems.is_empty()
-    }
-
     fn command(
         &mut self,
         index: usize,
@@ -301,9 +296,7 @@ impl Plan {
 
     /// Takes the answers and makes the outcome.
     pub fn apply(mut self, answers: &Answers, indexes: &Indexes<'_>) -> Outcome {
-        // A pod that is denied anyway was not looked up for, so nothing can be said of its images.
-        let pending = if self.is_denied() { Vec::new() } else { std::mem::take(&mut self.pending) };
-        for Pending { subject, look_up } in pending {
+        for Pending { subject, look_up } in std::mem::take(&mut self.pending) {
             let choice = indexes.judge(&look_up, answers);
             self.settle(subject, choice);
         }

@@ -262,7 +262,7 @@ impl Case {
                 .find(|(key, _)| Reference::parse(key).is_ok_and(|key| key == look_up.reference))
                 .ok_or_else(|| format!("{name} is asked for, and the case's registry does not have it"))?;
             let answer = image.1.answer(look_up)?;
-            if answers.insert(look_up.reference.clone(), answer).is_some() {
+            if answers.insert((*look_up).clone(), answer).is_some() {
                 return Err(format!("{name} is asked for twice"));
             }
         }
