@@ -1,1 +1,149 @@
-//! admission
+//! The wire around a mutation: an AdmissionReview in, an answer in time out.
+//!
+//! Codes exist only here. Argo tries a pod again after a 503 and takes a 422, an HTTP 500, a dropped connection or silence
+//! as final (run against Argo 4.1.2): so what may pass later is a 503, what the user must mend a 422, and there is always
+//! an answer, a bug included.
+
+mod answer;
+mod budget;
+mod message;
+mod metrics;
+mod mode;
+mod route;
+mod waiting;
+
+pub use answer::Response;
+pub use metrics::Metrics;
+pub use route::routes;
+pub use waiting::Waiting;
+
+use crate::mutation::{Asking, Facts, Kind, Rules, Subject, Surroundings, Unreadable, mutate};
+use crate::settings::{self, Mode};
+use answer::Status;
+use emissary_core::object::{AdmissionRequest, ReviewError};
+use emissary_core::outcome::{Outcome, Skip};
+use emissary_registry::Resolver;
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+/// What admissions are answered with.
+pub struct Dependencies {
+    /// The operator's decisions.
+    pub settings: settings::Watch,
+    /// Namespaces and credentials.
+    pub surroundings: Arc<dyn Surroundings>,
+    /// The registries.
+    pub resolver: Resolver,
+    /// How many admissions may wait for look-ups at once.
+    pub waiting: Waiting,
+    /// Where admissions are counted.
+    pub metrics: Metrics,
+}
+
+/// Answers admissions.
+pub struct Admission {
+    dependencies: Dependencies,
+}
+
+impl Admission {
+    /// An admission with everything it needs.
+    pub fn new(dependencies: Dependencies) -> Self {
+        Self { dependencies }
+    }
+
+    /// Answers one AdmissionReview within `timeout`, which is the API server's own.
+    ///
+    /// # Errors
+    /// [`ReviewError`] where the body has no uid that could be answered to.
+    pub async fn answer(&self, body: &[u8], timeout: Duration) -> Result<Response, ReviewError> {
+        let started = Instant::now();
+        let request = AdmissionRequest::parse(body).inspect_err(|error| {
+            self.dependencies.metrics.unreadable();
+            tracing::warn!(%error, "not an admission");
+        })?;
+        let kind = Kind::of(&request.kind.group, &request.kind.kind);
+        let span = tracing::info_span!(
+            "admission",
+            uid = %request.uid,
+            kind = kind.name(),
+            namespace = request.namespace.as_deref(),
+            name = request.name.as_deref(),
+            operation = %request.operation,
+            dry_run = request.dry_run,
+        );
+        let deadline = started + budget::of(timeout);
+        let response = AssertUnwindSafe(self.respond(&request, kind, deadline)).catch_unwind().instrument(span.clone());
+        let response = response.await.unwrap_or_else(|_| {
+            // The panic hook has written the message and the place.
+            self.dependencies.metrics.panicked();
+            span.in_scope(|| tracing::error!("an admission panicked"));
+            Response::denied(
+                &request.uid,
+                Status::unavailable("emissary-webhook: internal error; see its log".to_owned()),
+            )
+        });
+        self.dependencies.metrics.answered(kind, &response, started.elapsed());
+        Ok(response)
+    }
+
+    async fn respond(&self, request: &AdmissionRequest<'_>, kind: Kind, deadline: Instant) -> Response {
+        let Dependencies { settings, surroundings, resolver, waiting, metrics: _ } = &self.dependencies;
+        let Some(object) = request.object() else {
+            return Response::allowed(&request.uid, Mode::Enforce, Outcome::Skip(Skip::Operation));
+        };
+        let subject = Subject {
+            kind,
+            operation: &request.operation,
+            sub_resource: request.sub_resource.as_deref(),
+            name: request.name.as_deref().filter(|name| !name.is_empty()),
+            namespace: request.namespace.as_deref().filter(|namespace| !namespace.is_empty()),
+            object,
+            old_object: request.old_object(),
+        };
+        let snapshot = settings.snapshot();
+        let facts: Facts = surroundings.facts(&subject);
+        let rules = Rules { pod: snapshot.pod(), workflow: snapshot.workflow(), indexes: snapshot.indexes() };
+        let mode = mode::effective(snapshot.settings.mode, &facts, &subject, rules.pod.overrides.mode);
+        if mode == Mode::Off {
+            return Response::allowed(&request.uid, mode, Outcome::Skip(Skip::OptedOut));
+        }
+        let wait = || waiting.enter(subject.namespace.unwrap_or_default());
+        let asking = Asking { resolver: Some(resolver), keyring: &facts.keyring, deadline, wait: &wait };
+        match mutate(&subject, rules, &facts, asking).await {
+            Ok(outcome) => {
+                log(&outcome, mode);
+                Response::of(&request.uid, mode, outcome)
+            }
+            Err(unreadable) => self.unreadable(request, mode, &unreadable),
+        }
+    }
+
+    fn unreadable(&self, request: &AdmissionRequest<'_>, mode: Mode, unreadable: &Unreadable) -> Response {
+        tracing::warn!(error = %unreadable, "the object is not readable");
+        if mode == Mode::Enforce {
+            return Response::denied(&request.uid, Status::bad_request(format!("emissary-webhook: {unreadable}")));
+        }
+        Response::unreadable(&request.uid, mode, unreadable)
+    }
+}
+
+fn log(outcome: &Outcome, mode: Mode) {
+    match outcome {
+        Outcome::Skip(skip) => tracing::debug!(outcome = outcome.word(), reason = skip.word(), mode = mode.name()),
+        Outcome::Unchanged(_) => tracing::debug!(outcome = outcome.word(), mode = mode.name()),
+        Outcome::Rewrite(edits, findings) => tracing::info!(
+            outcome = outcome.word(),
+            mode = mode.name(),
+            operations = edits.operations().len(),
+            filled = findings.provenance.len(),
+            warnings = findings.warnings.len(),
+        ),
+        Outcome::Denial(denial) => {
+            tracing::info!(outcome = outcome.word(), mode = mode.name(), transient = denial.is_transient(), reason = %denial);
+        }
+    }
+}

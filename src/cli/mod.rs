@@ -1,68 +1,75 @@
-//! stub
-use emissary_core::image::*;
-use emissary_core::lookup::*;
-use emissary_core::outcome::*;
-use emissary_core::pod::*;
-use std::collections::HashMap;
+//! A file a verb: arguments, rendering, colours. What a verb does is done in the other rooms.
+
+mod demo;
+mod look_ups;
+mod objects;
+mod output;
+mod resolve;
+mod rewrite;
+mod serve;
+mod settings;
+
+use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+
+/// Admission webhook that makes workflow pods runnable by Argo's emissary executor.
+#[derive(Debug, Parser)]
+#[command(name = "emissary-webhook", version, max_term_width = 120, infer_subcommands = false)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Answer admission reviews over HTTPS.
+    Serve(serve::Serve),
+    /// Rewrite pods and workflow kinds from files, as the webhook would.
+    Rewrite(rewrite::Rewrite),
+    /// Show what images run, and who says so.
+    Resolve(resolve::Resolve),
+    /// Try it all on this machine: a server, a registry and examples, without a cluster.
+    Demo(demo::Demo),
+}
+
+/// How a verb ends. The numbers are part of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    /// 0: all is well.
+    Fine,
+    /// 1: something was denied, or is not as it should be.
+    Denied,
+    /// 2: bad input or usage.
+    BadInput,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Fine => Self::SUCCESS,
+            Exit::Denied => Self::from(1),
+            Exit::BadInput => Self::from(2),
+        }
+    }
+}
+
+/// Reads the command line, runs the verb, and says what went wrong.
 pub fn run() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    let index_file = args.iter().position(|a| a == "--image-index").map(|i| args[i + 1].clone());
-    let patch = args.iter().any(|a| a == "patch");
-    let mut index = ImageIndex::default();
-    if let Some(f) = index_file {
-        let v: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(f).unwrap()).unwrap();
-        for (k, e) in v["images"].as_object().unwrap() {
-            let words = |n: [&str; 2]| {
-                n.iter()
-                    .find_map(|n| e[*n].as_array())
-                    .map(|a| a.iter().map(|w| w.as_str().unwrap().to_owned()).collect())
-                    .unwrap_or_default()
-            };
-            index
-                .insert(
-                    k,
-                    IndexEntry {
-                        process: Some(ImageProcess {
-                            entrypoint: words(["entrypoint", "command"]),
-                            cmd: words(["cmd", "args"]),
-                            user: None,
-                        }),
-                        platforms: Default::default(),
-                    },
-                )
-                .unwrap();
+    // The process default is for libraries that insist on one; everything of ours passes the provider on.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let Cli { verb } = Cli::parse();
+    let result = match verb {
+        Verb::Serve(serve) => serve.run(),
+        Verb::Rewrite(rewrite) => rewrite.run(),
+        Verb::Resolve(resolve) => resolve.run(),
+        Verb::Demo(demo) => demo.run(),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("{} {error:#}", output::ERROR);
+            Exit::BadInput.into()
         }
     }
-    let shipped = ImageIndex::default();
-    let indexes = Indexes { operator: &index, shipped: &shipped };
-    let options = Options { profile: Profile::None, ..Options::default() };
-    for line in std::io::stdin().lines() {
-        let line = line.unwrap();
-        let pod = Pod::parse(&line).unwrap();
-        let outcome = match plan(&pod, &Context::default(), &options, &indexes) {
-            Ok(p) => p.apply(&HashMap::new(), &indexes),
-            Err(s) => Outcome::Skip(s),
-        };
-        let mut v: serde_json::Value = serde_json::from_str(&line).unwrap();
-        match &outcome {
-            Outcome::Rewrite(e, _) => {
-                if patch {
-                    println!("{}", serde_json::to_string(e).unwrap());
-                    continue;
-                }
-                e.apply(&mut v).unwrap();
-            }
-            Outcome::Denial(d) => {
-                eprintln!("{d}");
-            }
-            _ => {}
-        }
-        if patch {
-            println!("[]");
-        } else {
-            println!("{v}");
-        }
-    }
-    ExitCode::SUCCESS
 }

@@ -32,7 +32,9 @@ pub(super) struct Activity {
 struct State {
     in_flight: usize,
     served: bool,
-    quiet_since: Instant,
+    /// When the last request began or ended; before the first, when the connection was made.
+    since: Instant,
+    /// When the first byte of a head came that has not ended yet. HTTP/1.1 only.
     head_since: Option<Instant>,
 }
 
@@ -45,7 +47,7 @@ pub(super) struct Deadline {
 
 impl Activity {
     pub(super) fn new(multiplexed: bool) -> Self {
-        let state = State { in_flight: 0, served: false, quiet_since: Instant::now(), head_since: None };
+        let state = State { in_flight: 0, served: false, since: Instant::now(), head_since: None };
         Self { multiplexed, state: Mutex::new(state), ended: AtomicWaker::new() }
     }
 
@@ -54,28 +56,30 @@ impl Activity {
         let mut state = self.state();
         state.in_flight += 1;
         state.served = true;
+        state.since = Instant::now();
         state.head_since = None;
         InFlight(Arc::clone(self))
     }
 
-    /// `None` while a request is in flight, which has a time limit of its own. `closing` is since when the connection
-    /// is on its way down: a request that was sent before the client knew has a moment still to arrive.
-    pub(super) fn deadline(&self, limits: &Limits, closing: Option<Instant>) -> Option<Deadline> {
+    /// When to lose patience if nothing more happens. `closing` is since when the connection is on its way down: a
+    /// request that was sent before the client knew has a moment still to arrive.
+    pub(super) fn deadline(&self, limits: &Limits, closing: Option<Instant>) -> Deadline {
         let state = self.state();
-        if state.in_flight > 0 {
-            return None;
-        }
         let (since, patience, reason) = match state.head_since {
+            // The request is answered within its limit; a client may still not take the answer.
+            _ if state.in_flight > 0 => (state.since, limits.request + limits.answer, Some(Reason::AnswerTimeout)),
             Some(since) => (since, limits.head, Some(Reason::HeadTimeout)),
-            None if state.served => (state.quiet_since, limits.idle, None),
-            None => (state.quiet_since, limits.first_request, Some(Reason::FirstRequestTimeout)),
+            None if state.served => (state.since, limits.idle, None),
+            None => (state.since, limits.first_request, Some(Reason::FirstRequestTimeout)),
         };
         let deadline = Deadline { at: since + patience, reason };
-        let parting = closing.map(|closing| closing.max(state.quiet_since) + PARTING.min(limits.first_request));
-        Some(match parting {
-            Some(at) if at < deadline.at => Deadline { at, reason: None },
+        match closing {
+            Some(closing) if state.in_flight == 0 => {
+                let parting = closing.max(state.since) + PARTING.min(limits.first_request);
+                if parting < deadline.at { Deadline { at: parting, reason: None } } else { deadline }
+            }
             _ => deadline,
-        })
+        }
     }
 
     /// Wakes the connection's task when a request ends in another one.
@@ -108,7 +112,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.in_flight -= 1;
-        state.quiet_since = Instant::now();
+        state.since = Instant::now();
         drop(state);
         if self.0.multiplexed {
             self.0.ended.wake();
@@ -188,5 +192,81 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake, Waker};
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::{Activity, Deadline};
+    use crate::server::Limits;
+    use crate::server::metrics::Reason;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[track_caller]
+    fn assert_deadline(deadline: Deadline, patience: Duration, reason: Option<Reason>) {
+        let left = deadline.at - Instant::now();
+        assert!(left <= patience && left + seconds(1) > patience, "{left:?} of {patience:?}");
+        assert_eq!(deadline.reason, reason);
+    }
+
+    #[test]
+    fn patience_depends_on_what_the_client_does() {
+        let limits = Limits {
+            first_request: seconds(10),
+            head: seconds(20),
+            idle: seconds(30),
+            request: seconds(40),
+            answer: seconds(50),
+            ..Limits::default()
+        };
+        let activity = Arc::new(Activity::new(false));
+        assert_deadline(activity.deadline(&limits, None), limits.first_request, Some(Reason::FirstRequestTimeout));
+        activity.read_some();
+        assert_deadline(activity.deadline(&limits, None), limits.head, Some(Reason::HeadTimeout));
+        let in_flight = activity.begin();
+        activity.read_some();
+        let patience = limits.request + limits.answer;
+        assert_deadline(activity.deadline(&limits, None), patience, Some(Reason::AnswerTimeout));
+        assert_deadline(activity.deadline(&limits, Some(Instant::now())), patience, Some(Reason::AnswerTimeout));
+        drop(in_flight);
+        assert_deadline(activity.deadline(&limits, None), limits.idle, None);
+        assert_deadline(activity.deadline(&limits, Some(Instant::now())), super::PARTING, None);
+    }
+
+    #[test]
+    fn bytes_between_http_2_requests_are_no_head() {
+        let activity = Arc::new(Activity::new(true));
+        drop(activity.begin());
+        activity.read_some();
+        assert_deadline(activity.deadline(&Limits::default(), None), Limits::default().idle, None);
+    }
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// An HTTP/2 request ends in a task of its own, perhaps after the connection was last polled.
+    #[test]
+    fn the_end_of_an_http_2_request_wakes_its_connection() {
+        let wakes = Arc::new(Wakes::default());
+        let activity = Arc::new(Activity::new(true));
+        activity.register(&Context::from_waker(&Waker::from(Arc::clone(&wakes))));
+        drop(activity.begin());
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
     }
 }

@@ -219,3 +219,28 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Files;
+
+    #[tokio::test]
+    async fn a_pair_read_during_a_swap_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (certificate, key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
+        std::fs::write(&certificate, "new").unwrap();
+        std::fs::write(&key, "new").unwrap();
+        let files = Files { certificate, key, seen: None };
+        let torn = (b"old".to_vec(), b"new".to_vec());
+        assert_eq!(files.settled(torn).await.unwrap(), (b"new".to_vec(), b"new".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn a_file_larger_than_a_secret_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tls.crt");
+        std::fs::File::create(&path).unwrap().set_len(super::LARGEST + 1).unwrap();
+        let error = Files { certificate: path.clone(), key: path, seen: None }.read().await.unwrap_err();
+        assert!(super::with_causes(&error).ends_with("it holds more than 1048576 bytes"), "{error}");
+    }
+}

@@ -30,10 +30,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD: usize = 32 << 10;
 
 /// What the connections of one listener share.
-#[derive(Clone)]
 pub(super) struct Port {
     pub(super) tls: Option<TlsAcceptor>,
-    pub(super) application: Application,
+    pub(super) application: Arc<Application>,
     pub(super) limits: Limits,
     pub(super) metrics: Option<Metrics>,
     pub(super) tracker: TaskTracker,
@@ -79,9 +78,9 @@ where
     let activity = Arc::new(Activity::new(protocol == Protocol::Http2));
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
     let service = {
-        let (application, activity) = (application.clone(), Arc::clone(&activity));
+        let (application, activity) = (Arc::clone(application), Arc::clone(&activity));
         service_fn(move |request| {
-            let (application, in_flight) = (application.clone(), activity.begin());
+            let (application, in_flight) = (Arc::clone(&application), activity.begin());
             async move {
                 let answer = application.answer(request).await;
                 Ok::<_, Infallible>(answer.map(|body| Answer { body, _in_flight: in_flight }))
@@ -135,7 +134,7 @@ where
                     Reason::Protocol
                 }));
             }
-            let Some(deadline) = activity.deadline(limits, closing_since) else { return Poll::Pending };
+            let deadline = activity.deadline(limits, closing_since);
             // A deadline that moves away leaves the alarm as it is: it rings early and is set again, which costs less
             // than to set it twice a request.
             if deadline.at < alarm.deadline() || alarm.is_elapsed() {

@@ -18,7 +18,7 @@ use super::limits::Limits;
 use super::metrics::Metrics;
 
 /// The application behind its limits: one request in, always one answer out.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Application {
     router: TowerToHyperService<Router>,
     limits: Limits,

@@ -17,6 +17,8 @@ pub struct Limits {
     pub idle: Duration,
     /// From the end of the head to the start of the answer. The API server waits at most 30 s for a webhook.
     pub request: Duration,
+    /// From the last moment at which an answer can have started until the client has taken all of it.
+    pub answer: Duration,
     /// Bytes of one request's body.
     pub body: usize,
     /// Bytes of all the bodies held at once, over all connections.
@@ -34,6 +36,7 @@ impl Default for Limits {
             head: Duration::from_secs(5),
             idle: Duration::from_secs(120),
             request: Duration::from_secs(30),
+            answer: Duration::from_secs(10),
             body: 8 << 20,
             bodies: 128 << 20,
             streams: 128,

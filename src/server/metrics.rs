@@ -36,6 +36,8 @@ pub(super) enum Reason {
     FirstRequestTimeout,
     /// A request's head did not end.
     HeadTimeout,
+    /// An answer was not taken.
+    AnswerTimeout,
     /// What came was no HTTP, or the peer broke off.
     Protocol,
 }
@@ -119,6 +121,7 @@ impl Metrics {
             Reason::HandshakeTimeout => "handshake_timeout",
             Reason::FirstRequestTimeout => "first_request_timeout",
             Reason::HeadTimeout => "head_timeout",
+            Reason::AnswerTimeout => "answer_timeout",
             Reason::Protocol => "protocol",
         };
         self.connections_rejected.get_or_create(&Rejected { reason }).inc();

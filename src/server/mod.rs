@@ -18,6 +18,7 @@
 //! | does not finish a body | answered 408 | [`Limits::request`] |
 //! | sends too long a body | answered 413 | [`Limits::body`] bytes |
 //! | waits for an application that is stuck | answered 503 | [`Limits::request`] |
+//! | does not take its answer | closed | [`Limits::request`] and [`Limits::answer`] |
 //! | sends no further request | closed politely | [`Limits::idle`] |
 //!
 //! # The end
@@ -193,7 +194,7 @@ pub async fn start(options: Options, dependencies: Dependencies) -> Result<Serve
     tracker.spawn(certificates.follow(closing.clone()));
     let https = Port {
         tls: Some(tls),
-        application: Application::new(application, limits, Some(metrics.clone()), shutdown.clone()),
+        application: Arc::new(Application::new(application, limits, Some(metrics.clone()), shutdown.clone())),
         limits,
         metrics: Some(metrics),
         tracker: tracker.clone(),
@@ -206,7 +207,7 @@ pub async fn start(options: Options, dependencies: Dependencies) -> Result<Serve
         let router = plain::router(readiness.clone(), registry);
         let port = Port {
             tls: None,
-            application: Application::new(router, limits, None, plain_closing.clone()),
+            application: Arc::new(Application::new(router, limits, None, plain_closing.clone())),
             limits,
             metrics: None,
             tracker: tracker.clone(),

@@ -14,7 +14,7 @@ pub struct Indexes<'a> {
 }
 
 /// One image that the operator's index does not know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LookUp {
     /// The image.
     pub reference: Reference,
@@ -43,7 +43,7 @@ pub struct Miss {
 }
 
 /// The answers to a plan's look-ups.
-pub type Answers = HashMap<Reference, Result<Found, Miss>>;
+pub type Answers = HashMap<LookUp, Result<Found, Miss>>;
 
 /// What came of asking everybody.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +65,7 @@ impl Indexes<'_> {
 
     /// Judges the registry's answer, with the shipped entries behind it.
     pub fn judge(&self, look_up: &LookUp, answers: &Answers) -> Choice {
-        let miss = match answers.get(&look_up.reference) {
+        let miss = match answers.get(look_up) {
             Some(Ok(found)) => return agree(found),
             Some(Err(miss)) => miss.clone(),
             None => Miss { why: "nobody was asked".to_owned(), transient: true },

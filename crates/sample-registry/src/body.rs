@@ -15,17 +15,21 @@ const CHUNK: usize = 64 << 10;
 pub(crate) enum Reply {
     /// The bytes, at once.
     Whole(Bytes),
-    /// The bytes, then a broken connection.
-    Truncated(Bytes),
+    /// The bytes, then, when they have had time to leave, a broken connection.
+    Truncated { rest: Bytes, pause: Pin<Box<Sleep>> },
     /// A byte at a time.
-    Dripping { rest: Bytes, every: Duration, sleep: Pin<Box<Sleep>> },
+    Dripping { rest: Bytes, every: Duration, pause: Pin<Box<Sleep>> },
     /// So many bytes more.
     Huge(u64),
 }
 
 impl Reply {
+    pub(crate) fn truncated(rest: Bytes) -> Self {
+        Self::Truncated { rest, pause: Box::pin(sleep(Duration::from_millis(20))) }
+    }
+
     pub(crate) fn dripping(rest: Bytes, every: Duration) -> Self {
-        Self::Dripping { rest, every, sleep: Box::pin(sleep(every)) }
+        Self::Dripping { rest, every, pause: Box::pin(sleep(every)) }
     }
 }
 
@@ -41,12 +45,12 @@ impl Body for Reply {
         match &mut *self {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => frame(std::mem::take(bytes)),
-            Self::Truncated(bytes) if bytes.is_empty() => {
-                Poll::Ready(Some(Err(io::Error::other("cut off on purpose"))))
+            Self::Truncated { rest, pause } if rest.is_empty() => {
+                pause.as_mut().poll(context).map(|()| Some(Err(io::Error::other("cut off on purpose"))))
             }
-            Self::Truncated(bytes) => frame(std::mem::take(bytes)),
+            Self::Truncated { rest, .. } => frame(std::mem::take(rest)),
             Self::Dripping { rest, .. } if rest.is_empty() => Poll::Ready(None),
-            Self::Dripping { rest, every, sleep: pause } => match pause.as_mut().poll(context) {
+            Self::Dripping { rest, every, pause } => match pause.as_mut().poll(context) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(()) => {
                     *pause = Box::pin(sleep(*every));

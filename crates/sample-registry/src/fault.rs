@@ -39,7 +39,7 @@ pub enum Fault {
     WrongDigest,
     /// Says this `Content-Length` over the right body.
     WrongLength(u64),
-    /// Sends this many bytes of body, under no `Content-Length`.
+    /// Sends this many bytes of body under no `Content-Length`; `u64::MAX` is without end.
     Huge(u64),
 }
 

@@ -176,7 +176,7 @@ async fn misbehave(fault: Option<Fault>, answer: Answer, head_only: bool) -> Res
             Reply::Whole(body.into())
         }
         Some(Fault::Drip(every)) => Reply::dripping(body, every),
-        Some(Fault::Truncate) => Reply::Truncated(body.slice(..body.len() / 2)),
+        Some(Fault::Truncate) => Reply::truncated(body.slice(..body.len() / 2)),
         Some(Fault::WrongBytes) => Reply::Whole(vec![b' '; body.len()].into()),
         Some(Fault::WrongDigest) => {
             if let Some(headers) = head.headers_mut()
@@ -190,7 +190,7 @@ async fn misbehave(fault: Option<Fault>, answer: Answer, head_only: bool) -> Res
             length = Some(claimed);
             match body.get(..usize::try_from(claimed).unwrap_or(usize::MAX)) {
                 Some(start) => Reply::Whole(body.slice_ref(start)),
-                None => Reply::Truncated(body),
+                None => Reply::truncated(body),
             }
         }
         Some(Fault::Huge(bytes)) => {

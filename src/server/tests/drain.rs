@@ -1,11 +1,14 @@
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{FOREVER, client, client_config, eventually, one_answer, options, say, serve, until_closed};
+use super::{
+    FOREVER, client, client_config, eventually, frame, metric, one_answer, options, preface, say, serve, until_closed,
+};
 use crate::server::{Drain, Limits, Options};
 
 #[tokio::test]
@@ -64,11 +67,15 @@ async fn idle_and_silent_connections_do_not_hold_up_the_end() {
     let idle = fixture.client("h2");
     idle.post(fixture.url("/length")).send().await.unwrap();
 
+    say(&mut silent_too, preface(&[])).await;
+
     let began = Instant::now();
     fixture.stop().await;
     assert!(began.elapsed() < FOREVER / 2, "{:?}", began.elapsed());
     until_closed(&mut silent).await;
-    until_closed(&mut silent_too).await;
+    let (said, _) = until_closed(&mut silent_too).await;
+    let go_away = frame(7, 0, 0, &[0; 8])[..9].to_vec();
+    assert!(said.windows(9).any(|window| window == go_away), "an HTTP/2 client is told: {said:x?}");
 }
 
 #[tokio::test]
@@ -81,7 +88,12 @@ async fn what_takes_too_long_is_cut_off() {
         .into();
     eventually("under way", || fixture.metric("connections_open") == 2.0).await;
     sleep(Duration::from_millis(100)).await;
+    assert_eq!(fixture.tracker.len(), 6, "two listeners, the end, two connections, one HTTP/2 stream");
+    let registry = Arc::clone(&fixture.registry);
+    let began = Instant::now();
     fixture.stop().await;
+    assert!(began.elapsed() < FOREVER / 2, "{:?}", began.elapsed());
+    assert_eq!(metric(&registry, "requests_total{code=\"abandoned\"}"), 2.0, "their tasks have ended");
     for request in stuck {
         assert!(timeout(FOREVER, request).await.unwrap().unwrap().is_err());
     }

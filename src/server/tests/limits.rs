@@ -3,10 +3,10 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::super::Limits;
-use super::{FOREVER, LIMITS, one_answer, options, say, serve, tls, until_closed};
+use super::{FOREVER, LIMITS, frame, one_answer, options, preface, say, serve, tls, until_closed};
 use crate::server::Options;
 
 /// A limit of `limit` was kept: not earlier, and not much later, also on a busy machine.
@@ -21,7 +21,7 @@ async fn a_client_silent_after_connecting_is_closed() {
     let fixture = serve(options()).await;
     let mut stream = TcpStream::connect(fixture.server.address()).await.unwrap();
     let (said, took) = until_closed(&mut stream).await;
-    assert_eq!(said, "");
+    assert_eq!(said, b"");
     assert_about(LIMITS.handshake, took);
     assert_eq!(fixture.rejected("handshake_timeout"), 1.0);
     fixture.stop().await;
@@ -31,14 +31,14 @@ async fn a_client_silent_after_connecting_is_closed() {
 async fn a_client_silent_after_the_handshake_is_closed() {
     let fixture = serve(options()).await;
     for (before, protocol, first_words) in [
-        (0.0, "http/1.1", ""),
-        (1.0, "h2", ""),
-        (2.0, "h2", "PRI * HTTP/2.0\r\n"),
-        (3.0, "h2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
+        (0.0, "http/1.1", Vec::new()),
+        (1.0, "h2", Vec::new()),
+        (2.0, "h2", preface(&[])[..10].to_vec()),
+        (3.0, "h2", preface(&[])),
     ] {
         assert_eq!(fixture.rejected("first_request_timeout"), before);
         let mut stream = fixture.tls(protocol).await;
-        say(&mut stream, first_words).await;
+        say(&mut stream, &first_words).await;
         let (_, took) = until_closed(&mut stream).await;
         assert_about(LIMITS.first_request, took);
     }
@@ -100,7 +100,7 @@ async fn a_body_that_stalls_is_answered() {
     let mut stream = fixture.tls("http/1.1").await;
     say(&mut stream, &format!("{LENGTH}Content-Length: 100\r\n\r\nhalf of it")).await;
     let (said, took) = until_closed(&mut stream).await;
-    assert!(said.starts_with("HTTP/1.1 408"), "{said}");
+    assert!(said.starts_with(b"HTTP/1.1 408"));
     assert_about(LIMITS.request, took);
     fixture.stop().await;
 }
@@ -164,6 +164,50 @@ async fn a_body_without_a_length_is_read_no_further_than_the_cap() {
     fixture.stop().await;
 }
 
+/// Posts until there is no room for another body. What takes the room may still be on its way, and only what has
+/// arrived counts.
+async fn until_refused<F>(post: impl Fn() -> F)
+where
+    F: Future<Output = reqwest::Result<reqwest::Response>>,
+{
+    let began = Instant::now();
+    loop {
+        let status = post().await.unwrap().status();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return;
+        }
+        assert!(status == StatusCode::OK && began.elapsed() < FOREVER, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_taken_ends_the_connection() {
+    let fixture = serve(options()).await;
+    let mut stream = fixture.tls("h2").await;
+    // SETTINGS_INITIAL_WINDOW_SIZE 0: no byte of a body may be sent.
+    say(&mut stream, preface(&[0, 4, 0, 0, 0, 0])).await;
+    // GET https://localhost/slow, with END_STREAM and END_HEADERS.
+    let head = [b"\x82\x87\x04\x05/slow".as_slice(), b"\x01\x09localhost"].concat();
+    say(&mut stream, frame(1, 5, 1, &head)).await;
+    let (_, took) = until_closed(&mut stream).await;
+    assert_about(LIMITS.request + LIMITS.answer, took);
+    assert_eq!(fixture.metric("requests_total{code=\"2xx\"}"), 1.0);
+    assert_eq!(fixture.rejected("answer_timeout"), 1.0);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_is_counted_until_its_request_is_answered() {
+    let fixture = serve(options()).await;
+    let client = fixture.client("h2");
+    let post = |path| client.post(fixture.url(path)).body(vec![b'x'; LIMITS.body]).send();
+    let stuck = tokio::spawn(post("/stuck"));
+    until_refused(|| post("/length")).await;
+    assert_eq!(stuck.await.unwrap().unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(post("/length").await.unwrap().status(), StatusCode::OK, "what was held is given back");
+    fixture.stop().await;
+}
+
 #[tokio::test]
 async fn bodies_held_at_once_are_limited_together() {
     let fixture = serve(options()).await;
@@ -173,11 +217,9 @@ async fn bodies_held_at_once_are_limited_together() {
     first.write_all(&half).await.unwrap();
     first.flush().await.unwrap();
 
-    // Only what has arrived counts, and it may still be on its way.
     let second = fixture.client("h2");
     let post = || second.post(fixture.url("/length")).body(half.clone()).send();
-    while post().await.unwrap().status() == StatusCode::OK {}
-    assert_eq!(post().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    until_refused(post).await;
 
     first.write_all(b"x").await.unwrap();
     assert!(one_answer(&mut first).await.starts_with("HTTP/1.1 200"));

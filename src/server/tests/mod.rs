@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use rustls::crypto::ring;
@@ -40,6 +40,7 @@ const LIMITS: Limits = Limits {
     head: Duration::from_millis(200),
     idle: Duration::from_millis(400),
     request: Duration::from_millis(400),
+    answer: Duration::from_millis(100),
     body: 64 << 10,
     bodies: 96 << 10,
     streams: 8,
@@ -107,7 +108,7 @@ fn application() -> Router {
                 "done"
             }),
         )
-        .route("/stuck", get(std::future::pending::<()>))
+        .route("/stuck", any(std::future::pending::<()>))
         .route("/panic", get(panics))
 }
 
@@ -136,12 +137,8 @@ impl Fixture {
         tls(self.server.address(), self.client_config(protocol)).await.unwrap()
     }
 
-    /// The value of the metric whose line begins with `series`; 0 for one that was never touched.
     fn metric(&self, series: &str) -> f64 {
-        let mut text = String::new();
-        encode(&mut text, &self.registry).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.map_or(0.0, |value| value.parse().unwrap())
+        metric(&self.registry, series)
     }
 
     fn rejected(&self, reason: &str) -> f64 {
@@ -155,6 +152,14 @@ impl Fixture {
         self.tracker.close();
         timeout(FOREVER, self.tracker.wait()).await.expect("no task is left");
     }
+}
+
+/// The value of the metric whose line begins with `series`; 0 for one that was never touched.
+fn metric(registry: &Registry, series: &str) -> f64 {
+    let mut text = String::new();
+    encode(&mut text, registry).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map_or(0.0, |value| value.parse().unwrap())
 }
 
 /// A client that trusts the authorities of `certificates` and offers one ALPN protocol.
@@ -189,12 +194,12 @@ async fn tls(address: SocketAddr, config: ClientConfig) -> std::io::Result<TlsSt
 }
 
 /// Everything the peer says until it closes the connection, and how long that took.
-async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) -> (String, Duration) {
+async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, Duration) {
     let began = Instant::now();
     let mut said = Vec::new();
     // How a peer closes (with or without close_notify, in order or by reset) is not the question here.
     let _ = timeout(FOREVER, stream.read_to_end(&mut said)).await.expect("the server closes the connection");
-    (String::from_utf8_lossy(&said).into_owned(), began.elapsed())
+    (said, began.elapsed())
 }
 
 /// One HTTP/1.1 answer, as far as it comes in one piece, which ours do.
@@ -213,7 +218,18 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-async fn say(stream: &mut TlsStream<TcpStream>, text: &str) {
-    stream.write_all(text.as_bytes()).await.unwrap();
+/// What an HTTP/2 client says first: the preface, and its settings (RFC 9113 §3.4).
+fn preface(settings: &[u8]) -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, settings)].concat()
+}
+
+/// One HTTP/2 frame (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+async fn say(stream: &mut TlsStream<TcpStream>, words: impl AsRef<[u8]>) {
+    stream.write_all(words.as_ref()).await.unwrap();
     stream.flush().await.unwrap();
 }

@@ -184,7 +184,7 @@ impl<'p, 'a> Bare<'p, 'a> {
         if let Some(policy) = &executor.image_pull_policy {
             own["imagePullPolicy"] = json!(policy);
         }
-        if let Some(resources) = executor.resources.clone().or_else(|| self.hardening.resources()) {
+        if let Some(resources) = self.hardening.resources(executor.resources.as_ref()) {
             own["resources"] = resources;
         }
         let mut context = match &executor.security_context {

@@ -224,7 +224,7 @@ impl Plan {
     pub fn look_ups(&self) -> Vec<&LookUp> {
         let mut distinct: Vec<&LookUp> = Vec::with_capacity(self.pending.len());
         for pending in &self.pending {
-            if !distinct.iter().any(|known| known.reference == pending.look_up.reference) {
+            if !distinct.iter().any(|known| **known == pending.look_up) {
                 distinct.push(&pending.look_up);
             }
         }
@@ -301,7 +301,9 @@ impl Plan {
 
     /// Takes the answers and makes the outcome.
     pub fn apply(mut self, answers: &Answers, indexes: &Indexes<'_>) -> Outcome {
-        for Pending { subject, look_up } in std::mem::take(&mut self.pending) {
+        // A pod that is denied anyway was not looked up for, so nothing can be said of its images.
+        let pending = if self.is_denied() { Vec::new() } else { std::mem::take(&mut self.pending) };
+        for Pending { subject, look_up } in pending {
             let choice = indexes.judge(&look_up, answers);
             self.settle(subject, choice);
         }

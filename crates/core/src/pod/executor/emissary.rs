@@ -200,11 +200,11 @@ fn init_like(
     mounts.push(shared_mount());
     init.insert("volumeMounts".to_owned(), Value::Array(mounts));
 
-    let mut resources = parse(from.resources, "resources")?;
-    if resources.as_object().is_none_or(Map::is_empty) {
-        resources = options.executor.resources.clone().or_else(|| hardening.resources()).unwrap_or_else(|| json!({}));
-    }
-    if resources.as_object().is_some_and(|resources| !resources.is_empty()) {
+    let resources = match parse(from.resources, "resources")? {
+        Value::Object(own) if !own.is_empty() => Some(Value::Object(own)),
+        _ => hardening.resources(options.executor.resources.as_ref()),
+    };
+    if let Some(resources) = resources {
         init.insert("resources".to_owned(), resources);
     }
 

@@ -1,0 +1,351 @@
+//! Getting into a repository: which credential opens it, and the token that proves it.
+
+use crate::{
+    Clock, Failure,
+    challenge::Challenge,
+    keyring::{Credential, Credentials, Identity},
+    transport::{Answer, Get, Limit, Transport, has_userinfo},
+};
+use emissary_core::image::Reference;
+use moka::sync::Cache;
+use reqwest::{
+    StatusCode, Url,
+    header::{HeaderMap, HeaderValue, RETRY_AFTER},
+};
+use serde::Deserialize;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+use tokio::time::Instant;
+
+const TOKEN_LIMIT: Limit = Limit { what: "the token", bytes: 256 << 10 };
+/// What the distribution spec lets a client assume where `expires_in` is missing.
+const TOKEN_LIFE: Duration = Duration::from_secs(60);
+const LONGEST_TOKEN_LIFE: Duration = Duration::from_secs(3600);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+const MOST_SESSIONS: u64 = 4096;
+/// A grant is kept no longer than anybody asks for it.
+const SESSION_IDLE: Duration = Duration::from_secs(3600);
+/// Where Docker Hub's registry answers; `docker.io` itself is a web site.
+const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
+
+/// A repository as seen with certain credentials. What one is shown is never shown to another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Scope {
+    pub(crate) registry: String,
+    pub(crate) repository: String,
+    pub(crate) identity: Identity,
+}
+
+/// What is remembered of each scope between look-ups.
+pub(crate) struct Sessions(Cache<Arc<Scope>, Arc<Session>>);
+
+struct Session {
+    grant: Mutex<Option<Grant>>,
+    /// Held by the one look-up that is finding the way in; the others wait and then use what it found.
+    gate: tokio::sync::Mutex<Option<Refusal>>,
+}
+
+/// An `Authorization` that was accepted.
+#[derive(Clone, PartialEq, Eq)]
+struct Grant {
+    value: HeaderValue,
+    until: Option<SystemTime>,
+}
+
+/// That nothing was accepted, for those who were waiting at the time.
+struct Refusal {
+    at: Instant,
+    tried: usize,
+}
+
+/// One look-up's way to one repository.
+pub(crate) struct Visit<'a> {
+    transport: &'a Transport,
+    clock: &'a Clock,
+    session: Arc<Session>,
+    scope: Arc<Scope>,
+    credentials: Vec<Credential>,
+    /// `https://HOST/v2/REPOSITORY/`
+    base: Url,
+}
+
+#[derive(Deserialize)]
+struct RawToken {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<serde_json::Value>,
+}
+
+impl Scope {
+    pub(crate) fn new(reference: &Reference, identity: Identity) -> Self {
+        Self {
+            registry: reference.registry().to_ascii_lowercase(),
+            repository: reference.repository().to_owned(),
+            identity,
+        }
+    }
+}
+
+impl Sessions {
+    pub(crate) fn new() -> Self {
+        Self(Cache::builder().max_capacity(MOST_SESSIONS).time_to_idle(SESSION_IDLE).build())
+    }
+
+    pub(crate) fn visit<'a>(
+        &self,
+        transport: &'a Transport,
+        clock: &'a Clock,
+        scope: &Arc<Scope>,
+        credentials: Credentials,
+    ) -> Result<Visit<'a>, Failure> {
+        let scheme = if transport.is_plain(&scope.registry) { "http" } else { "https" };
+        let host = if scope.registry == "docker.io" { DOCKER_HUB_HOST } else { scope.registry.as_str() };
+        let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", scope.repository))
+            .map_err(|_| Failure::Protocol("its name is no host that can be asked"))?;
+        let session = self.0.get_with(Arc::clone(scope), || {
+            Arc::new(Session { grant: Mutex::default(), gate: tokio::sync::Mutex::default() })
+        });
+        Ok(Visit { transport, clock, session, scope: Arc::clone(scope), credentials: credentials.list, base })
+    }
+}
+
+impl Session {
+    fn grant(&self, now: SystemTime) -> Option<Grant> {
+        let grant = self.grant.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        grant.until.is_none_or(|until| now < until).then_some(grant)
+    }
+
+    fn set(&self, grant: Option<Grant>) {
+        *self.grant.lock().unwrap_or_else(PoisonError::into_inner) = grant;
+    }
+}
+
+impl Visit<'_> {
+    /// Fetches `manifests/…` or `blobs/…` of the repository, finding the way in if it is asked for. The status is 200.
+    pub(crate) async fn get(&self, path: &str, accept: &'static str, limit: Limit) -> Result<Answer, Failure> {
+        let url = self.base.join(path).map_err(|_| Failure::Protocol("its name makes no URL"))?;
+        let fetch = async |grant: Option<&Grant>| {
+            let authorization = grant.map(|grant| &grant.value);
+            self.transport.get(Get { url: url.clone(), accept, authorization, limit }).await
+        };
+        let known = self.session.grant(self.clock.now());
+        let mut answer = fetch(known.as_ref()).await?;
+        if !is_refusal(answer.status) {
+            return accept_answer(answer);
+        }
+        let waiting_since = Instant::now();
+        let mut gate = self.session.gate.lock().await;
+        // While this one waited another may have found the way in, or found that there is none.
+        if let Some(grant) = self.session.grant(self.clock.now()).filter(|grant| Some(grant) != known.as_ref()) {
+            answer = fetch(Some(&grant)).await?;
+            if !is_refusal(answer.status) {
+                return accept_answer(answer);
+            }
+        } else if let Some(refusal) = gate.as_ref().filter(|refusal| refusal.at >= waiting_since) {
+            return Err(Failure::Unauthorized { tried: refusal.tried });
+        }
+        self.session.set(None);
+        if Challenge::from_headers(&answer.headers).is_none() && known.is_some() {
+            // A token that ran out may be refused without a word of how to get another.
+            answer = fetch(None).await?;
+            if !is_refusal(answer.status) {
+                return accept_answer(answer);
+            }
+        }
+        let (mut tried, mut missing) = (0, false);
+        if let Some(challenge) = Challenge::from_headers(&answer.headers) {
+            // As the kubelet does: every credential that matches, then none.
+            for credential in self.credentials.iter().map(Some).chain([None]) {
+                tried += usize::from(credential.is_some());
+                let Some(grant) = self.authorize(&challenge, credential).await? else { continue };
+                let answer = fetch(Some(&grant)).await?;
+                missing |= answer.status == StatusCode::NOT_FOUND;
+                // Some registries hide what one may not see, so another credential may see it.
+                if !is_refusal(answer.status) && answer.status != StatusCode::NOT_FOUND {
+                    self.session.set(Some(grant));
+                    return accept_answer(answer);
+                }
+            }
+        }
+        if missing {
+            return Err(Failure::NotFound);
+        }
+        *gate = Some(Refusal { at: Instant::now(), tried });
+        Err(Failure::Unauthorized { tried })
+    }
+
+    /// What to send for a challenge; `None` where this credential is of no use for it, or not accepted.
+    async fn authorize(
+        &self,
+        challenge: &Challenge,
+        credential: Option<&Credential>,
+    ) -> Result<Option<Grant>, Failure> {
+        match challenge {
+            Challenge::Basic => {
+                Ok(credential.map(|credential| Grant { value: credential.basic().clone(), until: None }))
+            }
+            Challenge::Bearer { realm, service, scope } => {
+                let url = self.token_url(realm, service.as_deref(), scope.as_deref())?;
+                self.token(url, credential).await
+            }
+        }
+    }
+
+    /// The token endpoint that a registry names is where its credentials go, so it has to be as safe as the registry:
+    /// https, or what the operator has allowed to be plain.
+    fn token_url(&self, realm: &str, service: Option<&str>, scope: Option<&str>) -> Result<Url, Failure> {
+        let mut url = Url::parse(realm).map_err(|_| Failure::Protocol("its token realm is no URL"))?;
+        if has_userinfo(&url) {
+            return Err(Failure::Protocol("its token realm is a URL with credentials"));
+        }
+        let plain_is_allowed = || {
+            let host = url.host_str().unwrap_or_default();
+            let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+            self.base.scheme() == "http" && (url.origin() == self.base.origin() || self.transport.is_plain(&authority))
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if plain_is_allowed() => {}
+            _ => return Err(Failure::Protocol("its token realm is not https")),
+        }
+        let default = format!("repository:{}:pull", self.scope.repository);
+        let mut query = url.query_pairs_mut();
+        if let Some(service) = service {
+            query.append_pair("service", service);
+        }
+        for scope in scope.unwrap_or(&default).split_ascii_whitespace() {
+            query.append_pair("scope", scope);
+        }
+        drop(query);
+        Ok(url)
+    }
+
+    async fn token(&self, url: Url, credential: Option<&Credential>) -> Result<Option<Grant>, Failure> {
+        let authorization = credential.map(Credential::basic);
+        let get = Get { url, accept: "application/json", authorization, limit: TOKEN_LIMIT };
+        let answer = self.transport.get(get).await?;
+        if is_refusal(answer.status) || answer.status == StatusCode::BAD_REQUEST {
+            return Ok(None);
+        }
+        let answer = accept_answer(answer)?;
+        let unusable = || Failure::Protocol("its token cannot be used");
+        let raw: RawToken = serde_json::from_slice(&answer.body).map_err(|_| unusable())?;
+        let given = |token: Option<String>| token.filter(|token| !token.is_empty());
+        let token = given(raw.token).or_else(|| given(raw.access_token)).ok_or_else(unusable)?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| unusable())?;
+        value.set_sensitive(true);
+        let life = raw.expires_in.and_then(|seconds| seconds.as_u64()).map_or(TOKEN_LIFE, Duration::from_secs);
+        // A little before the end, since the request still has to travel.
+        let life = life.min(LONGEST_TOKEN_LIFE).mul_f32(0.9);
+        Ok(Some(Grant { value, until: Some(self.clock.now() + life) }))
+    }
+}
+
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// Sorts everything but 200 into failures.
+fn accept_answer(answer: Answer) -> Result<Answer, Failure> {
+    Err(match answer.status.as_u16() {
+        200 => return Ok(answer),
+        401 | 403 => Failure::Unauthorized { tried: 0 },
+        404 => Failure::NotFound,
+        429 => Failure::RateLimited { retry_after: retry_after(&answer.headers) },
+        status @ 500..=599 => Failure::ServerError { status },
+        status => Failure::Rejected { status },
+    })
+}
+
+/// `Retry-After` in seconds (RFC 9110 §10.2.3). The form with a date is left out: no registry is known to send it.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Keyring, Options};
+
+    fn with_visit<T>(image: &str, test: impl FnOnce(&Visit<'_>) -> T) -> T {
+        let plain_http = vec!["plain.example:5000".to_owned(), "tokens.example".to_owned()];
+        let options = Options { plain_http, system_roots: false, ..Options::default() };
+        let transport = Transport::new(&options).unwrap();
+        let reference = Reference::parse(image).unwrap();
+        let credentials = Keyring::anonymous().credentials(&reference);
+        let scope = Arc::new(Scope::new(&reference, credentials.identity));
+        test(&Sessions::new().visit(&transport, &options.clock, &scope, credentials).unwrap())
+    }
+
+    #[test]
+    fn asks_the_right_host() {
+        let table = [
+            ("alpine", "https://registry-1.docker.io/v2/library/alpine/"),
+            ("QUAY.io/a/b", "https://quay.io/v2/a/b/"),
+            ("localhost:5000/a", "https://localhost:5000/v2/a/"),
+            ("127.0.0.1/a", "https://127.0.0.1/v2/a/"),
+            ("plain.example:5000/a", "http://plain.example:5000/v2/a/"),
+            ("plain.example/a", "https://plain.example/v2/a/"),
+            ("[::1]:5000/a", "https://[::1]:5000/v2/a/"),
+        ];
+        for (image, expected) in table {
+            with_visit(image, |visit| assert_eq!(visit.base.as_str(), expected, "{image}"));
+        }
+    }
+
+    #[test]
+    fn token_realms_are_as_safe_as_the_registry() {
+        let table = [
+            ("quay.io/a", "https://quay.io/token", true),
+            ("alpine", "https://auth.docker.io/token", true),
+            ("quay.io/a", "http://quay.io/token", false),
+            ("quay.io/a", "http://tokens.example/token", false),
+            ("plain.example:5000/a", "http://plain.example:5000/token", true),
+            ("plain.example:5000/a", "http://tokens.example/token", true),
+            ("plain.example:5000/a", "http://elsewhere.example/token", false),
+            ("plain.example:5000/a", "https://elsewhere.example/token", true),
+            ("quay.io/a", "https://user:password@quay.io/token", false),
+            ("quay.io/a", "file:///etc/passwd", false),
+            ("quay.io/a", "data:text/plain,x", false),
+            ("quay.io/a", "/token", false),
+            ("quay.io/a", "", false),
+            ("quay.io/a", "https://", false),
+        ];
+        for (image, realm, expected) in table {
+            with_visit(image, |visit| {
+                assert_eq!(visit.token_url(realm, None, None).is_ok(), expected, "{realm} of {image}");
+            });
+        }
+    }
+
+    #[test]
+    fn token_urls_say_service_and_scope() {
+        with_visit("quay.io/a/b", |visit| {
+            let url = |service, scope| visit.token_url("https://quay.io/t?x=1", service, scope).unwrap().to_string();
+            assert_eq!(url(None, None), "https://quay.io/t?x=1&scope=repository%3Aa%2Fb%3Apull");
+            assert_eq!(url(Some("s&t"), Some("a b")), "https://quay.io/t?x=1&service=s%26t&scope=a&scope=b");
+        });
+    }
+
+    #[test]
+    fn retry_after_is_seconds_and_bounded() {
+        let table = [
+            ("7", Some(7)),
+            (" 7 ", Some(7)),
+            ("0", Some(0)),
+            ("99999999999", Some(300)),
+            ("-1", None),
+            ("99999999999999999999999", None),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            assert_eq!(retry_after(&headers), expected.map(Duration::from_secs), "{text:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+}

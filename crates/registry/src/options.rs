@@ -1,0 +1,134 @@
+use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// What an operator can set about look-ups.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Registries, `HOST[:PORT]` as images name them, that are spoken to without TLS. Loopback is no exception: it is
+    /// plain only if listed. Default: none.
+    pub plain_http: Vec<String>,
+    /// Networks that a look-up may reach although they are not public. Accepted, and without effect so far.
+    pub allow_networks: Vec<IpNet>,
+    /// Certificate authorities trusted besides, or in place of, the system's. Default: none.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Whether the system's certificate authorities are trusted. Default: yes.
+    pub system_roots: bool,
+    /// Proxies for outgoing requests; variables are not read here. Default: none.
+    pub proxies: Proxies,
+    /// How long an answer counts as fresh. Default: 5 minutes.
+    pub ttl: Duration,
+    /// How long a permanent failure is remembered. Default: 30 seconds.
+    pub negative_ttl: Duration,
+    /// How long a transient failure is remembered; a rate limit for as long as the registry asks, if that is longer.
+    /// Default: 2 seconds.
+    pub transient_ttl: Duration,
+    /// Bytes that answers and image contents may take in memory, roughly. Default: 16 MiB.
+    pub cache_bytes: u64,
+    /// Requests at a time to one host. Default: 8.
+    pub concurrency_per_host: usize,
+    /// Time for a TCP connection. Default: 3 seconds.
+    pub connect_timeout: Duration,
+    /// Time for one request with its body. Default: 10 seconds.
+    pub request_timeout: Duration,
+    /// Time for a whole look-up, which goes on after its asker's deadline. Default: 30 seconds.
+    pub lookup_timeout: Duration,
+    /// Where the time comes from by which freshness is judged. Default: the system's.
+    pub clock: Clock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            plain_http: Vec::new(),
+            allow_networks: Vec::new(),
+            extra_roots: Vec::new(),
+            system_roots: true,
+            proxies: Proxies::default(),
+            ttl: Duration::from_secs(300),
+            negative_ttl: Duration::from_secs(30),
+            transient_ttl: Duration::from_secs(2),
+            cache_bytes: 16 << 20,
+            concurrency_per_host: 8,
+            connect_timeout: Duration::from_secs(3),
+            request_timeout: Duration::from_secs(10),
+            lookup_timeout: Duration::from_secs(30),
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// Proxies, in the usual variables' form.
+///
+/// `Debug` shows none of it, since a proxy's URL may hold a password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// As `HTTP_PROXY`: a URL, for registries spoken to without TLS.
+    pub http: Option<String>,
+    /// As `HTTPS_PROXY`: a URL, for all others.
+    pub https: Option<String>,
+    /// As `NO_PROXY`: hosts, domains and networks that are asked directly, separated by commas.
+    pub no_proxy: String,
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxies").finish_non_exhaustive()
+    }
+}
+
+/// A source of wall-clock time, a value so that tests can turn it forward.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self(Arc::new(SystemTime::now))
+    }
+
+    /// Whatever `now` returns.
+    pub fn from_fn(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// Why [`Options`] cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// A certificate among `extra_roots`.
+    #[error("certificate {position} of the extra roots cannot be used")]
+    Root {
+        /// Counted from 1.
+        position: usize,
+        /// What is wrong with it.
+        #[source]
+        source: rustls::Error,
+    },
+    /// A URL among `proxies`.
+    #[error("the {which} proxy is no URL of a proxy; write http://HOST:PORT")]
+    Proxy {
+        /// `http` or `https`.
+        which: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The HTTP client or its TLS cannot be set up.
+    #[error("the HTTP client cannot be set up")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

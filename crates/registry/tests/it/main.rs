@@ -1,0 +1,9 @@
+//! Look-ups against a registry on loopback, well and ill behaved.
+#![expect(clippy::unwrap_used, reason = "clippy knows test functions, but not what they share")]
+
+mod authorization;
+mod memory;
+mod misbehaviour;
+mod pull;
+mod setup;
+mod tls;

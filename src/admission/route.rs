@@ -1,0 +1,34 @@
+use super::{Admission, budget};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use std::sync::Arc;
+
+/// `POST /mutate`. How long a body may be is the server's to say.
+pub fn routes(admission: Arc<Admission>) -> Router {
+    Router::new().route("/mutate", post(answer)).layer(DefaultBodyLimit::disable()).with_state(admission)
+}
+
+async fn answer(
+    State(admission): State<Arc<Admission>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if !is_json(&headers) {
+        let text = "send an AdmissionReview as application/json\n";
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
+    }
+    match admission.answer(&body, budget::timeout(query.as_deref())).await {
+        Ok(response) => ([(header::CONTENT_TYPE, "application/json")], response.to_json()).into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
+}

@@ -1,0 +1,83 @@
+use anyhow::Context;
+use clap::Args;
+use emissary_core::image::Platform;
+use emissary_registry::{Keyring, Options, Proxies, Resolver};
+use ipnet::IpNet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+
+/// How images are looked up from the command line.
+#[derive(Debug, Args)]
+pub(super) struct LookUpArguments {
+    /// Image index files, which go before the registry. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub(super) image_index: Vec<PathBuf>,
+    /// A platform to look up, such as linux/arm64. Repeatable.
+    #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
+    pub(super) platform: Vec<Platform>,
+    /// Credentials, as docker keeps them in config.json.
+    #[arg(long, value_name = "FILE")]
+    pub(super) docker_config: Option<PathBuf>,
+    /// A registry that is spoken to without TLS. Repeatable.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) plain_http: Vec<String>,
+    /// A private network that registries may be in. Accepted, and without effect so far. Repeatable.
+    #[arg(long, value_name = "CIDR")]
+    pub(super) allow_network: Vec<IpNet>,
+    /// How long one look-up may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(super) timeout: Duration,
+}
+
+pub(super) fn platform(text: &str) -> Result<Platform, String> {
+    Platform::parse(text).map_err(|error| error.to_string())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "give a number of seconds, such as 10".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if (0.1..=300.0).contains(&seconds) => Ok(duration),
+        _ => Err("give a number of seconds between 0.1 and 300".to_owned()),
+    }
+}
+
+/// Credentials from a docker config file; anonymous where there is none.
+pub(super) fn keyring(file: Option<&Path>) -> anyhow::Result<Keyring> {
+    let Some(file) = file else { return Ok(Keyring::anonymous()) };
+    let bytes = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    Keyring::from_docker_config(&bytes).with_context(|| format!("{}: not a docker config", file.display()))
+}
+
+/// The usual variables, upper case or lower case.
+pub(super) fn proxies() -> Proxies {
+    let variable =
+        |names: [&str; 2]| names.into_iter().find_map(|name| std::env::var(name).ok()).filter(|v| !v.is_empty());
+    Proxies {
+        http: variable(["HTTP_PROXY", "http_proxy"]),
+        https: variable(["HTTPS_PROXY", "https_proxy"]),
+        no_proxy: variable(["NO_PROXY", "no_proxy"]).unwrap_or_default(),
+    }
+}
+
+impl LookUpArguments {
+    /// Registry options, on top of what the settings say.
+    pub(super) fn options(&self, mut options: Options) -> Options {
+        options.plain_http.extend(self.plain_http.iter().cloned());
+        options.allow_networks.extend(self.allow_network.iter().copied());
+        options.lookup_timeout = self.timeout;
+        options.request_timeout = options.request_timeout.min(self.timeout);
+        options.proxies = proxies();
+        options
+    }
+}
+
+/// A resolver for one run of the program.
+pub(super) fn resolver(options: Options) -> anyhow::Result<Resolver> {
+    Resolver::new(options, TaskTracker::new()).context("cannot look images up")
+}
+
+/// The platform that this program runs on: where pods run too, as long as nobody says otherwise.
+pub(super) fn own_platform() -> Platform {
+    Platform::new("linux", std::env::consts::ARCH, None)
+}

@@ -1,0 +1,226 @@
+use super::Exit;
+use super::look_ups::{keyring, proxies};
+use super::settings::{SettingsArguments, report};
+use crate::admission::{self, Admission, Waiting, routes};
+use crate::mutation::{Facts, Subject, Surroundings};
+use crate::server::{self, CertificateSource, Drain, Limits, Readiness};
+use crate::settings::{Settings, Watch, load, print};
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use emissary_registry::{Keyring, Resolver};
+use prometheus_client::registry::Registry;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing_subscriber::EnvFilter;
+
+/// Answers admission reviews over HTTPS, at /mutate; /livez, /readyz and /metrics on a plain port.
+///
+/// Settings are read from flags, variables and files, in this order of precedence, and followed: an edit takes effect
+/// within a second, an invalid one not at all. SIGTERM ends it politely, a second one at once.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// What is done with an outcome: enforce, dry-run (the default) or off.
+    #[arg(long, value_name = "MODE")]
+    mode: Option<String>,
+    /// Where to listen for the API server.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Where to listen for probes and scrapes.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    plain_listen: Option<String>,
+    /// The certificate chain, PEM.
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Image index files. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    image_index: Vec<PathBuf>,
+    /// Credentials for registries, as docker keeps them in config.json.
+    #[arg(long, value_name = "FILE")]
+    docker_config: Option<PathBuf>,
+    /// A registry that is spoken to without TLS. Repeatable.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    plain_http: Vec<String>,
+    /// A private network that registries may be in. Accepted, and without effect so far. Repeatable.
+    #[arg(long, value_name = "CIDR")]
+    allow_network: Vec<String>,
+    /// Print the settings in effect, each with where it comes from, and end.
+    #[arg(long)]
+    print_settings: bool,
+    /// How log lines are written. Default: text on a terminal, json elsewhere.
+    #[arg(long, value_enum, env = "EMISSARY_WEBHOOK_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+    /// What is logged, such as info or warn,emissary_webhook::admission=debug.
+    #[arg(long, value_name = "FILTER", env = "EMISSARY_WEBHOOK_LOG", default_value = "info")]
+    log: String,
+    #[command(flatten)]
+    settings: SettingsArguments,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Nobody around: no informers, so no namespace labels, and the operator's own credentials only.
+struct Alone(Arc<Keyring>);
+
+impl Surroundings for Alone {
+    fn facts(&self, _: &Subject<'_>) -> Facts {
+        Facts { namespace_labels: Vec::new(), keyring: Arc::clone(&self.0) }
+    }
+}
+
+impl Serve {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let quote = |texts: Vec<String>| (!texts.is_empty()).then(|| serde_json::json!(texts).to_string());
+        let path = |path: &PathBuf| serde_json::json!(path.display().to_string()).to_string();
+        let address = |text: &String| serde_json::json!(text).to_string();
+        let Self { mode, listen, plain_listen, certificate, key, image_index, docker_config, .. } = &self;
+        let sources = self.settings.sources([
+            ("--mode", "mode", mode.clone()),
+            ("--listen", "server.listen", listen.as_ref().map(address)),
+            ("--plain-listen", "server.plainListen", plain_listen.as_ref().map(address)),
+            ("--certificate", "server.certificate", certificate.as_ref().map(path)),
+            ("--key", "server.key", key.as_ref().map(path)),
+            (
+                "--image-index",
+                "imageIndex.files",
+                quote(image_index.iter().map(|file| file.display().to_string()).collect()),
+            ),
+            ("--docker-config", "registry.dockerConfig", docker_config.as_ref().map(path)),
+            ("--plain-http", "registry.plainHTTP", quote(self.plain_http.clone())),
+            ("--allow-network", "registry.allowNetworks", quote(self.allow_network.clone())),
+        ])?;
+        if self.print_settings {
+            let (snapshot, _) = load(&sources).map_err(|problems| report(&problems))?;
+            anstream::print!("{}", print(&snapshot));
+            return Ok(Exit::Fine);
+        }
+        self.log()?;
+        // Decoding and planning take microseconds; two threads are what a pod usually has.
+        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+        runtime.block_on(serve(sources))
+    }
+
+    fn log(&self) -> anyhow::Result<()> {
+        let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {:?} is no filter", self.log))?;
+        let format =
+            self.log_format.unwrap_or(if std::io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json });
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let set = match format {
+            LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+            LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        };
+        set.map_err(|error| anyhow::anyhow!("cannot log: {error}"))
+    }
+}
+
+async fn serve(sources: crate::settings::Sources) -> anyhow::Result<Exit> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (tracker, shutdown, rest) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+
+    let watch = Watch::start(&sources, Watch::PERIOD, &tracker, rest.clone()).map_err(|problems| report(&problems))?;
+    let snapshot = watch.snapshot();
+    let Settings { mode, server, admission, registry: of_registry, .. } = &snapshot.settings;
+    let keyring = Arc::new(keyring(of_registry.docker_config.as_deref())?);
+    let resolver =
+        Resolver::new(emissary_registry::Options { proxies: proxies(), ..snapshot.registry() }, tracker.clone())
+            .context("cannot look images up")?;
+
+    let mut registry = Registry::default();
+    let ours = registry.sub_registry_with_prefix("emissary_webhook");
+    let server_metrics = server::Metrics::register(ours);
+    let waiting = Waiting::new(admission.max_waiting as usize, admission.max_waiting_per_namespace as usize);
+    let answers = Admission::new(admission::Dependencies {
+        settings: watch.clone(),
+        surroundings: Arc::new(Alone(keyring)),
+        resolver,
+        waiting,
+        metrics: admission::Metrics::register(ours),
+    });
+
+    let readiness = Readiness::default();
+    let check = readiness.register("settings");
+    tracker.spawn(report_settings(watch.clone(), check, rest.clone()));
+
+    let options = server::Options {
+        listen: server.listen,
+        plain: Some(server.plain_listen),
+        limits: Limits { connections: server.max_connections, body: server.max_body.0 as usize, ..Limits::default() },
+        drain: Drain { lame_duck: server.lame_duck.0, timeout: server.drain_timeout.0 },
+        client_authority: None,
+    };
+    let running = server::start(
+        options,
+        server::Dependencies {
+            application: routes(Arc::new(answers)),
+            certificate: CertificateSource::Files {
+                certificate: server.certificate.clone(),
+                key: server.key.clone(),
+                poll: Duration::from_secs(1),
+            },
+            readiness,
+            metrics: server_metrics,
+            registry: Arc::new(registry),
+            shutdown: shutdown.clone(),
+            tracker: tracker.clone(),
+        },
+    )
+    .await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        https = %running.address(),
+        plain = running.plain_address().map(tracing::field::display),
+        mode = mode.name(),
+        index_entries = snapshot.index.len(),
+        "serving"
+    );
+    if *mode == crate::settings::Mode::DryRun {
+        tracing::info!("dry run: nothing is changed; set mode: enforce to rewrite pods");
+    }
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    shutdown.cancel();
+    tokio::select! {
+        () = running.stopped() => {}
+        _ = terminate.recv() => tracing::warn!("told twice to stop: leaving at once"),
+        _ = interrupt.recv() => tracing::warn!("told twice to stop: leaving at once"),
+    }
+    rest.cancel();
+    tracker.close();
+    // Look-ups that nobody waits for any more are not worth the wait.
+    let _ = tokio::time::timeout(Duration::from_secs(1), tracker.wait()).await;
+    Ok(Exit::Fine)
+}
+
+/// Shows in /readyz what is wrong with the settings. They stay ready: the last good ones are in effect.
+async fn report_settings(watch: Watch, check: server::Check, cancel: CancellationToken) {
+    let mut reports = watch.report();
+    loop {
+        let detail = {
+            let report = reports.borrow_and_update();
+            let mut lines: Vec<String> = report.problems.iter().map(|p| format!("not in effect: {p}")).collect();
+            lines.extend(report.restart.iter().map(|p| format!("needs a restart: {p}")));
+            lines.join("; ")
+        };
+        check.ready(if detail.is_empty() { "all in effect".to_owned() } else { detail });
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            changed = reports.changed() => if changed.is_err() { return },
+        }
+    }
+}

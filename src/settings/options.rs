@@ -1,0 +1,375 @@
+//! Every key there is. From these types come the reader, `serve --print-settings`, docs/settings.md and the JSON
+//! schema.
+//!
+//! A key is live unless it is marked `x-reload: restart`. Ranges stand in the schema (`range`, `x-minimum`,
+//! `x-maximum`) and are checked from there, so what the documentation says is what holds.
+
+use super::values::{ImageName, NamePattern, Network, Period, RegistryHost, Size};
+use emissary_core::image::Platform;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// What the webhook does and how. Every key is optional.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Settings {
+    /// Whether answers change pods (`enforce`), only say in audit annotations and metrics what they would change
+    /// (`dry-run`), or admit everything untouched (`off`). A namespace's label goes first.
+    pub mode: Mode,
+    /// Where and within which bounds requests are served.
+    pub server: Server,
+    /// How many admissions may wait for a registry.
+    pub admission: Admission,
+    /// The executor that is injected where a pod has none yet to take things from.
+    pub executor: Executor,
+    /// How pods are rewritten.
+    pub rewrite: Rewrite,
+    /// Which workflow objects are filled in.
+    pub workflows: Workflows,
+    /// What annotations on pods and Workflows may decide.
+    pub overrides: Overrides,
+    /// The platforms that images must agree on where a pod does not say where it runs, such as `[linux/amd64,
+    /// linux/arm64]`. Empty: the one that the webhook itself runs on.
+    #[schemars(with = "Vec<String>", extend("x-is" = "list of platforms"))]
+    pub platforms: Vec<Platform>,
+    /// How images are looked up.
+    pub registry: Registry,
+    /// What images run, as the operator says.
+    pub image_index: ImageIndexFiles,
+}
+
+/// See [`Settings::mode`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Answers change pods.
+    Enforce,
+    /// Answers say what they would change.
+    #[default]
+    DryRun,
+    /// Everything is admitted untouched.
+    Off,
+}
+
+impl Mode {
+    /// As settings, labels and annotations spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::DryRun => "dry-run",
+            Self::Off => "off",
+        }
+    }
+
+    /// The mode of that name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Enforce, Self::DryRun, Self::Off].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+/// Where and within which bounds requests are served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Server {
+    /// Address of the HTTPS listener that the API server calls.
+    #[schemars(with = "String", extend("x-reload" = "restart", "x-is" = "address and port"))]
+    pub listen: SocketAddr,
+    /// Address of the plain listener for `/livez`, `/readyz` and `/metrics`.
+    #[schemars(with = "String", extend("x-reload" = "restart", "x-is" = "address and port"))]
+    pub plain_listen: SocketAddr,
+    /// PEM file with the serving certificate and its chain. The path needs a restart, new content does not.
+    #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
+    pub certificate: PathBuf,
+    /// PEM file with the certificate's private key. The path needs a restart, new content does not.
+    #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
+    pub key: PathBuf,
+    /// Connections served at the same time; further ones wait.
+    #[schemars(range(min = 1, max = 65536), extend("x-reload" = "restart"))]
+    pub max_connections: u32,
+    /// The largest request body. An AdmissionReview of the largest object that etcd takes has about 3 MiB.
+    #[schemars(extend("x-reload" = "restart", "x-minimum" = "64Ki", "x-maximum" = "64Mi"))]
+    pub max_body: Size,
+    /// How long requests are still taken after SIGTERM, unready, until the Service's endpoints have changed everywhere.
+    #[schemars(extend("x-reload" = "restart", "x-maximum" = "5m"))]
+    pub lame_duck: Period,
+    /// How long requests under way may then take to end.
+    #[schemars(extend("x-reload" = "restart", "x-maximum" = "5m"))]
+    pub drain_timeout: Period,
+}
+
+/// How many admissions may wait for a registry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Admission {
+    /// In one replica; the next is told at once to come back later (503), which Argo does.
+    #[schemars(range(min = 1, max = 4096), extend("x-reload" = "restart"))]
+    pub max_waiting: u32,
+    /// For one namespace.
+    #[schemars(range(min = 1, max = 4096), extend("x-reload" = "restart"))]
+    pub max_waiting_per_namespace: u32,
+}
+
+/// The executor that is injected where a pod has none yet to take things from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Executor {
+    /// Image of the init and wait containers.
+    pub image: ImageName,
+    /// Image on Windows nodes. Unset: the same, as Argo's image is built for both.
+    pub windows_image: Option<ImageName>,
+    /// When the kubelet pulls it. Unset: what Kubernetes does by default.
+    pub image_pull_policy: Option<PullPolicy>,
+    /// Arguments after Argo's own.
+    pub args: Vec<String>,
+    /// Environment variables (Kubernetes `EnvVar`) besides Argo's own.
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    pub env: Vec<Map<String, Value>>,
+    /// Requests and limits (Kubernetes `ResourceRequirements`); each that is set goes before the profile's.
+    pub resources: Map<String, Value>,
+    /// Kubernetes `SecurityContext`; each field that is set goes before the profile's.
+    pub security_context: Map<String, Value>,
+    /// How much the executor logs.
+    pub log_level: LogLevel,
+    /// In which form.
+    pub log_format: LogFormat,
+}
+
+/// Kubernetes `Container.imagePullPolicy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PullPolicy {
+    /// Before each start.
+    Always,
+    /// Where the node has none.
+    IfNotPresent,
+    /// The node must have it.
+    Never,
+}
+
+/// `argoexec --loglevel`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Debug,
+    #[default]
+    Info,
+    Warn,
+    Error,
+}
+
+/// `argoexec --log-format`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// How pods are rewritten.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Rewrite {
+    /// Security context and resources of what is injected, on unset fields only: `pss-restricted` (the Pod Security
+    /// Standard), `psp-legacy` (the same without a seccomp profile, which an old PodSecurityPolicy would reject),
+    /// `openshift` (no fixed user), `none`.
+    pub profile: Profile,
+    /// Layout of pods that had no executor: `init` (an init container and a wait container) or `supervisor` (Argo 4.1's
+    /// without an init container).
+    pub layout: Layout,
+    /// Whether containers that Argo made get the profile's security context too, without limits and without a user.
+    pub harden_argo_containers: bool,
+    /// Whether our init container stands right after an injected native-sidecar proxy, and not first.
+    pub init_after_proxies: bool,
+    /// Containers that other webhooks inject: left alone where no template says which containers are the workflow's.
+    pub injected_sidecars: Vec<NamePattern>,
+    /// Containers to wrap besides those that the template names.
+    pub wrap: Vec<NamePattern>,
+}
+
+/// See [`Rewrite::profile`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// The Pod Security Standard "restricted".
+    #[default]
+    PssRestricted,
+    /// The same without a seccomp profile.
+    PspLegacy,
+    /// The same without a fixed user.
+    Openshift,
+    /// Nothing.
+    None,
+}
+
+/// See [`Rewrite::layout`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// Init and wait containers.
+    #[default]
+    Init,
+    /// One supervisor, Argo 4.1's `initlessPod`.
+    Supervisor,
+}
+
+/// Which workflow objects are filled in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Workflows {
+    /// The kinds. The long-lived ones are filled from digests and the image index only.
+    pub kinds: Vec<WorkflowKind>,
+}
+
+/// A kind of `argoproj.io/v1alpha1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum WorkflowKind {
+    Workflow,
+    WorkflowTemplate,
+    ClusterWorkflowTemplate,
+    CronWorkflow,
+}
+
+/// What annotations on pods and Workflows may decide.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Overrides {
+    /// The annotations `emissary-webhook.io/…` that count; any other is ignored.
+    pub allowed: Vec<Overridable>,
+}
+
+/// See [`Overrides::allowed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overridable {
+    /// [`Settings::mode`].
+    Mode,
+    /// [`Rewrite::layout`].
+    Executor,
+    /// [`Settings::platforms`].
+    Platform,
+    /// [`Rewrite::wrap`].
+    Wrap,
+}
+
+/// How images are looked up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Registry {
+    /// A `config.json` as Docker writes it, whose credentials serve any image that a pod's own pull secrets do not
+    /// cover.
+    #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
+    pub docker_config: Option<PathBuf>,
+    /// Registries (`HOST` or `HOST:PORT`) that are asked without TLS.
+    #[serde(rename = "plainHTTP")]
+    #[schemars(extend("x-reload" = "restart"))]
+    pub plain_http: Vec<RegistryHost>,
+    /// Private networks in which a registry may stand.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub allow_networks: Vec<Network>,
+    /// How long the answer for a tag is used; that for a digest does not age.
+    #[schemars(extend("x-reload" = "restart", "x-minimum" = "1s", "x-maximum" = "24h"))]
+    pub ttl: Period,
+    /// Requests to one registry at the same time.
+    #[schemars(range(min = 1, max = 1024), extend("x-reload" = "restart"))]
+    pub concurrency_per_host: u32,
+    /// Memory for answers.
+    #[schemars(extend("x-reload" = "restart", "x-minimum" = "1Mi", "x-maximum" = "4Gi"))]
+    pub cache_size: Size,
+    /// How long one look-up may take, all its requests together.
+    #[schemars(extend("x-reload" = "restart", "x-minimum" = "100ms", "x-maximum" = "5m"))]
+    pub timeout: Period,
+}
+
+/// What images run, as the operator says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ImageIndexFiles {
+    /// Files with image index entries: YAML as in Argo's `images`, bare, under a key `images`, or in a ConfigMap.
+    /// Merged in this order; what an earlier file has goes first. A relative path starts from the working directory.
+    #[schemars(extend("x-is" = "list of paths"))]
+    pub files: Vec<PathBuf>,
+}
+
+const fn seconds(seconds: u64) -> Period {
+    Period(Duration::from_secs(seconds))
+}
+
+/// Every interface, IPv6 and, where the system allows, IPv4.
+const fn any(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), port)
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: any(10250),
+            plain_listen: any(8080),
+            certificate: "/etc/emissary-webhook/tls/tls.crt".into(),
+            key: "/etc/emissary-webhook/tls/tls.key".into(),
+            max_connections: 1024,
+            max_body: Size(8 << 20),
+            lame_duck: seconds(5),
+            drain_timeout: seconds(20),
+        }
+    }
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self { max_waiting: 32, max_waiting_per_namespace: 8 }
+    }
+}
+
+impl Default for Executor {
+    fn default() -> Self {
+        Self {
+            image: ImageName::argoexec(),
+            windows_image: None,
+            image_pull_policy: None,
+            args: Vec::new(),
+            env: Vec::new(),
+            resources: Map::new(),
+            security_context: Map::new(),
+            log_level: LogLevel::default(),
+            log_format: LogFormat::default(),
+        }
+    }
+}
+
+impl Default for Rewrite {
+    fn default() -> Self {
+        Self {
+            profile: Profile::default(),
+            layout: Layout::default(),
+            harden_argo_containers: false,
+            init_after_proxies: false,
+            injected_sidecars: NamePattern::well_known_sidecars(),
+            wrap: Vec::new(),
+        }
+    }
+}
+
+impl Default for Workflows {
+    fn default() -> Self {
+        Self { kinds: vec![WorkflowKind::Workflow] }
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            docker_config: None,
+            plain_http: Vec::new(),
+            allow_networks: Vec::new(),
+            ttl: seconds(300),
+            concurrency_per_host: 16,
+            cache_size: Size(64 << 20),
+            timeout: seconds(10),
+        }
+    }
+}
