@@ -6,7 +6,7 @@ use super::super::profile::Hardening;
 use super::super::view::Pod;
 use super::{Executor, Origin, Own, Role, Shape, docker, kubelet, pns};
 use crate::outcome::Problem;
-use emissary_contract::{PROGRAM, container, path, variable, verb, volume};
+use emissary_contract::{MAX_VARIABLE, PROGRAM, container, path, variable, verb, volume};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -181,6 +181,11 @@ fn init_like(
 
     let mut env = Vec::with_capacity(pattern.variables().len());
     for variable in pattern.variables() {
+        let bytes = variable.name.len() + variable.value.as_deref().unwrap_or_default().len() + 2;
+        if bytes > MAX_VARIABLE {
+            let (container, variable) = (container::INIT.to_owned(), variable.name.to_string());
+            return Err(Problem::VariableSize { container, variable, bytes, limit: MAX_VARIABLE });
+        }
         match variable.name.as_str() {
             name if kubelet::is_its_variable(name) => {}
             variable::GRACE_PERIOD => {}
