@@ -27,7 +27,7 @@ async fn a_hundred_at_once_are_one() {
 
 #[tokio::test]
 async fn a_look_up_outlives_its_asker() {
-    let registry = slow(Duration::from_millis(100)).await;
+    let registry = slow(Duration::from_millis(200)).await;
     let tasks = TaskTracker::new();
     let resolver = Resolver::new(plain(&registry), tasks.clone()).unwrap();
     let question = question(&registry, "app:1", &["linux/amd64"]);

@@ -1,4 +1,4 @@
-use crate::setup::{ask, keyring, plain, question, resolver, soon};
+use crate::setup::{ask, hasty, keyring, plain, question, resolver, soon};
 use emissary_core::image::Reference;
 use emissary_registry::{Failure, Options, Question};
 use sample_registry::{Access, Fault, Image, Index, RequestHead, RunningRegistry, SampleRegistry};
@@ -66,11 +66,12 @@ async fn every_fault_of_every_part_is_classified() {
         for (part, expected) in ["index", "manifest", "config"].into_iter().zip(expected) {
             let of_hook = fault.clone();
             let registry = faulty(move |head| is_part(head, part).then(|| of_hook.clone())).await;
-            let before = Instant::now();
-            let got = ask(&registry, "app:1", &["linux/amd64"]).await;
+            // Only what is to time out has little time, so that a busy machine fails nothing else.
+            let options = if expected == "timeout" { hasty(&registry) } else { plain(&registry) };
+            let question = question(&registry, "app:1", &["linux/amd64"]);
+            let got = resolver(options).resolve(&question, soon()).await;
             let kind = got.as_ref().map_or_else(|failure| failure.kind(), |_| "none");
             assert_eq!(kind, expected, "{fault:?} of the {part}: {got:?}");
-            assert!(before.elapsed() < Duration::from_secs(2), "{fault:?} of the {part} took {:?}", before.elapsed());
         }
     }
 }
@@ -100,7 +101,8 @@ async fn tokens_of_every_kind_do_no_harm() {
         let of_hook = fault.clone();
         let registry = faulty(move |head| is_part(head, "token").then(|| of_hook.clone())).await;
         let question = Question { keyring: keyring(&registry, "me", "right"), ..question(&registry, "token:1", &[]) };
-        let failure = resolver(plain(&registry)).resolve(&question, soon()).await.unwrap_err();
+        let options = if expected == "timeout" { hasty(&registry) } else { plain(&registry) };
+        let failure = resolver(options).resolve(&question, soon()).await.unwrap_err();
         assert_eq!(failure.kind(), expected, "{fault:?}: {failure}");
         assert!(registry.requests().len() <= 8, "{fault:?}: {:#?}", registry.requests());
     }
