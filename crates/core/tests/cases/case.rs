@@ -230,7 +230,8 @@ impl Case {
                 Ok(match pod::plan(&pod, &context, &options, &indexes) {
                     Err(skip) => Pass { outcome: Outcome::Skip(skip), asked: Vec::new() },
                     Ok(plan) => {
-                        let (answers, asked) = self.answer(&plan.look_ups())?;
+                        let look_ups = if plan.is_denied() { Vec::new() } else { plan.look_ups() };
+                        let (answers, asked) = self.answer(&look_ups)?;
                         Pass { outcome: plan.apply(&answers, &indexes), asked }
                     }
                 })
@@ -262,7 +263,7 @@ impl Case {
                 .find(|(key, _)| Reference::parse(key).is_ok_and(|key| key == look_up.reference))
                 .ok_or_else(|| format!("{name} is asked for, and the case's registry does not have it"))?;
             let answer = image.1.answer(look_up)?;
-            if answers.insert(look_up.reference.clone(), answer).is_some() {
+            if answers.insert((*look_up).clone(), answer).is_some() {
                 return Err(format!("{name} is asked for twice"));
             }
         }
