@@ -285,7 +285,7 @@ impl<'p, 'a> Bare<'p, 'a> {
 
     fn default_container(&self, wrapped: &[usize], draft: &mut Draft) {
         let containers = || wrapped.iter().map(|index| self.pod.spec.containers[*index].name.as_str());
-        let Some(name) = containers().find(|name| *name == container::MAIN).or_else(|| containers().last()) else {
+        let Some(name) = containers().find(|name| *name == container::MAIN).or_else(|| containers().next_back()) else {
             return;
         };
         draft.annotations.push((annotation::DEFAULT_CONTAINER, name.to_owned()));
