@@ -1,6 +1,7 @@
 //! The cases of `tests/cases`: an object, options and images in; what comes out, or why it is denied.
 //!
 //! `UPDATE_CASES=1` writes what comes out into the files, and leaves every other line of them as it is.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "clippy.toml excuses test functions, not what they call")]
 
 mod case;
 mod yaml;
