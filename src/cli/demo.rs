@@ -38,7 +38,10 @@ impl Demo {
         let mut all = Vec::with_capacity(STEPS.len());
         for (number, step) in STEPS.iter().enumerate() {
             let done = demo.perform(step).await?;
-            write!(out, "\n{}", shown(number + 1, step, &done))?;
+            let same = all.iter().position(|(_, earlier): &(&Step, Done)| {
+                done.answer.after().is_some() && earlier.answer.after() == done.answer.after()
+            });
+            write!(out, "\n{}", shown(number + 1, step, &done, same.map(|index| index + 1)))?;
             all.push((step, done));
         }
         let exit = summary(&mut out, &all, started.elapsed())?;
@@ -58,8 +61,9 @@ fn head(out: &mut impl Write, demo: &Running, took: Duration) -> std::io::Result
     writeln!(out, "registry  http://{}, in place of {REGISTRY}", demo.registry_address())
 }
 
-/// One step: what it is, the answer, the difference, where commands came from, what it cost.
-fn shown(number: usize, step: &Step, done: &Done) -> String {
+/// One step: what it is, the answer, the difference (unless it is that of an earlier step), where commands came from, what
+/// it cost.
+fn shown(number: usize, step: &Step, done: &Done, same: Option<usize>) -> String {
     let Done { object, before, answer, requests, took, surprises } = done;
     let title = format!("{number}/{}  {}", STEPS.len(), step.title);
     let which = match step.object {
@@ -72,7 +76,10 @@ fn shown(number: usize, step: &Step, done: &Done) -> String {
         Answer::Rewritten { after, commands, warnings } => {
             lines.push(format!("  {object}: {} in {time}", word(answer)));
             let names = (format!("{object} as posted"), format!("{object} rewritten"));
-            lines.push(diff(&to_yaml(before), &to_yaml(after), (&names.0, &names.1)).trim_end().to_owned());
+            lines.push(match same {
+                Some(earlier) => format!("  {}", Styled(DIM, format!("the same as in {earlier}"))),
+                None => diff(&to_yaml(before), &to_yaml(after), (&names.0, &names.1)).trim_end().to_owned(),
+            });
             lines.extend(commands.iter().map(|command| format!("  {} {command}", Styled(CYAN, "command: "))));
             lines.extend(warnings.iter().map(|warning| format!("  {} {warning}", Styled(YELLOW, "warning: "))));
         }
@@ -164,13 +171,13 @@ async fn keep_serving(out: &mut impl Write, demo: &Running) -> anyhow::Result<()
     writeln!(out, "\nServing until you press Ctrl-C. In another terminal:\n")?;
     writeln!(
         out,
-        "  curl --cacert {} -H 'content-type: application/json' --data @{} 'https://{}/mutate?timeout=10s'",
+        "  curl -sS --cacert '{}' -H 'content-type: application/json' --data '@{}' 'https://{}/mutate?timeout=10s'",
         path(CA),
         path(REVIEW),
         demo.address()
     )?;
     if let Some(plain) = demo.plain_address() {
-        writeln!(out, "  curl http://{plain}/metrics")?;
+        writeln!(out, "  curl -sS http://{plain}/metrics")?;
     }
     writeln!(
         out,

@@ -1,5 +1,5 @@
 use super::Answer;
-use emissary_contract::path;
+use emissary_contract::{container, path, volume};
 use sample_registry::Request;
 use serde_json::Value;
 
@@ -53,18 +53,18 @@ fn unfinished(pod: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     let named = |list: &str| pod.pointer(list).and_then(Value::as_array).into_iter().flatten();
     let name = |object: &Value| object["name"].as_str().unwrap_or_default().to_owned();
-    if !named("/spec/initContainers").any(|container| container["name"] == "init") {
+    if !named("/spec/initContainers").any(|one| one["name"] == container::INIT) {
         faults.push("there is no init container".to_owned());
     }
-    if !named("/spec/containers").any(|container| container["name"] == "wait") {
+    if !named("/spec/containers").any(|one| one["name"] == container::WAIT) {
         faults.push("there is no wait container".to_owned());
     }
-    for container in named("/spec/containers").filter(|container| container["name"] != "wait") {
+    for container in named("/spec/containers").filter(|one| one["name"] != container::WAIT) {
         if container.pointer("/command/0").and_then(Value::as_str) != Some(path::EXECUTOR) {
             faults.push(format!("container {} is not run by the executor", name(container)));
         }
     }
-    if named("/spec/volumes").any(|volume| volume["name"] == "docker-sock") {
+    if named("/spec/volumes").any(|one| one["name"] == volume::DOCKER_SOCKET) {
         faults.push("the docker socket is still there".to_owned());
     }
     if pod.pointer("/spec/shareProcessNamespace").is_some_and(|shared| shared == true) {

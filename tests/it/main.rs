@@ -3,5 +3,8 @@
 
 mod architecture;
 mod components;
+mod demo;
+mod examples;
+mod messages;
 mod oracle;
 mod oracles;
