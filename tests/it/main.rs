@@ -5,3 +5,4 @@ mod architecture;
 mod components;
 mod oracle;
 mod oracles;
+mod serve;

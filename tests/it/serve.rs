@@ -1,0 +1,5 @@
+//! `serve` as a cluster meets it: the built program, HTTPS in both versions, real reviews, a registry that can misbehave.
+
+mod admissions;
+mod program;
+mod reviews;
