@@ -35,13 +35,15 @@ pub(super) fn with_object(review: &Value, object: &Value) -> Value {
     review
 }
 
-/// What a container of a pod runs, without the wrapper that stands before it; the test fails where there is none.
+/// What a container of a pod runs, args included, without the wrapper that stands before it; the test fails where there
+/// is none.
 #[track_caller]
 pub(super) fn wrapped(pod: &Value, container: &str) -> Vec<String> {
     let containers = pod["spec"]["containers"].as_array().unwrap();
     let container = containers.iter().find(|one| one["name"] == container).expect(container);
-    let mut command: Vec<String> = serde_json::from_value(container["command"].clone()).unwrap();
+    let words =
+        |key: &str| container[key].as_array().into_iter().flatten().map(|word| word.as_str().unwrap().to_owned());
+    let command: Vec<String> = words("command").collect();
     assert_eq!(command[..3], ["/var/run/argo/argoexec", "emissary", "--"], "{container}");
-    command.drain(..3);
-    command
+    command.into_iter().skip(3).chain(words("args")).collect()
 }
