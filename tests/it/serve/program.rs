@@ -295,7 +295,10 @@ impl Answer {
     pub(super) fn response(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
         let mut review: Value = serde_json::from_str(&self.text).unwrap();
-        assert_eq!((&review["apiVersion"], &review["kind"]), (&"admission.k8s.io/v1".into(), &"AdmissionReview".into()));
+        assert_eq!(
+            (&review["apiVersion"], &review["kind"]),
+            (&"admission.k8s.io/v1".into(), &"AdmissionReview".into())
+        );
         let response = review["response"].take();
         // The API server refuses one without the other (k8s.io/apiserver, webhook/request).
         assert_eq!(response.get("patch").is_some(), response.get("patchType").is_some(), "{response}");
