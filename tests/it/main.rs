@@ -8,3 +8,4 @@ mod examples;
 mod messages;
 mod oracle;
 mod oracles;
+mod serve;
