@@ -88,7 +88,7 @@ impl Resolve {
         let Self { images, output, settings, look_ups } = self;
         let files: Vec<String> = look_ups.image_index.iter().map(|file| file.display().to_string()).collect();
         let files = (!files.is_empty()).then(|| serde_json::json!(files).to_string());
-        let sources = settings.sources([("imageIndex.files", files)])?;
+        let sources = settings.sources([("--image-index", "imageIndex.files", files)])?;
         let (snapshot, said) = load(&sources).map_err(|problems| report(&problems))?;
         for problem in said.problems {
             anstream::eprintln!("{WARNING} {problem}");
@@ -129,7 +129,7 @@ impl Ask<'_> {
     async fn one(&self, image: String) -> Result<Answer, (Exit, String)> {
         let reference = Reference::parse(&image).map_err(|error| (Exit::BadInput, format!("{image}: {error}")))?;
         if let Some(hit) = self.snapshot.index.find(&reference) {
-            return Ok(self.from_index(&image, &reference, "index", hit.key, hit.entry));
+            return Ok(self.indexed(&image, &reference, "index", hit.key, hit.entry));
         }
         let question =
             Question { reference: reference.clone(), platforms: self.platforms.clone(), keyring: self.keyring.clone() };
@@ -144,13 +144,13 @@ impl Ask<'_> {
                 platforms: resolved.processes.iter().map(|(p, _, process)| OnPlatform::of(Some(p), process)).collect(),
             }),
             Err(failure) => match self.snapshot.shipped.find(&reference) {
-                Some(hit) => Ok(self.from_index(&image, &reference, "shipped", hit.key, hit.entry)),
+                Some(hit) => Ok(self.indexed(&image, &reference, "shipped", hit.key, hit.entry)),
                 None => Err((Exit::Denied, complaint(&image, &failure))),
             },
         }
     }
 
-    fn from_index(
+    fn indexed(
         &self,
         image: &str,
         reference: &Reference,

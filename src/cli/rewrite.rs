@@ -69,9 +69,13 @@ impl Rewrite {
         let Self { files, output, profile, offline, settings, look_ups } = self;
         let quote = |texts: Vec<String>| (!texts.is_empty()).then(|| serde_json::json!(texts).to_string());
         let sources = settings.sources([
-            ("rewrite.profile", profile),
-            ("platforms", quote(look_ups.platform.iter().map(ToString::to_string).collect())),
-            ("imageIndex.files", quote(look_ups.image_index.iter().map(|file| file.display().to_string()).collect())),
+            ("--profile", "rewrite.profile", profile),
+            ("--platform", "platforms", quote(look_ups.platform.iter().map(ToString::to_string).collect())),
+            (
+                "--image-index",
+                "imageIndex.files",
+                quote(look_ups.image_index.iter().map(|file| file.display().to_string()).collect()),
+            ),
         ])?;
         let (snapshot, said) = load(&sources).map_err(|problems| report(&problems))?;
         for problem in said.problems {

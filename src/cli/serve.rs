@@ -86,15 +86,19 @@ impl Serve {
         let address = |text: &String| serde_json::json!(text).to_string();
         let Self { mode, listen, plain_listen, certificate, key, image_index, docker_config, .. } = &self;
         let sources = self.settings.sources([
-            ("mode", mode.clone()),
-            ("server.listen", listen.as_ref().map(address)),
-            ("server.plainListen", plain_listen.as_ref().map(address)),
-            ("server.certificate", certificate.as_ref().map(path)),
-            ("server.key", key.as_ref().map(path)),
-            ("imageIndex.files", quote(image_index.iter().map(|file| file.display().to_string()).collect())),
-            ("registry.dockerConfig", docker_config.as_ref().map(path)),
-            ("registry.plainHTTP", quote(self.plain_http.clone())),
-            ("registry.allowNetworks", quote(self.allow_network.clone())),
+            ("--mode", "mode", mode.clone()),
+            ("--listen", "server.listen", listen.as_ref().map(address)),
+            ("--plain-listen", "server.plainListen", plain_listen.as_ref().map(address)),
+            ("--certificate", "server.certificate", certificate.as_ref().map(path)),
+            ("--key", "server.key", key.as_ref().map(path)),
+            (
+                "--image-index",
+                "imageIndex.files",
+                quote(image_index.iter().map(|file| file.display().to_string()).collect()),
+            ),
+            ("--docker-config", "registry.dockerConfig", docker_config.as_ref().map(path)),
+            ("--plain-http", "registry.plainHTTP", quote(self.plain_http.clone())),
+            ("--allow-network", "registry.allowNetworks", quote(self.allow_network.clone())),
         ])?;
         if self.print_settings {
             let (snapshot, _) = load(&sources).map_err(|problems| report(&problems))?;

@@ -3,6 +3,9 @@ use crate::settings::{Override, Sources};
 use clap::Args;
 use std::path::PathBuf;
 
+/// Variables that stand for flags about the program itself.
+const OWN_VARIABLES: [&str; 2] = ["EMISSARY_WEBHOOK_LOG", "EMISSARY_WEBHOOK_LOG_FORMAT"];
+
 /// Where settings come from on the command line.
 #[derive(Debug, Args)]
 pub(super) struct SettingsArguments {
@@ -15,23 +18,26 @@ pub(super) struct SettingsArguments {
 }
 
 impl SettingsArguments {
-    /// The sources, with the environment and further settings that other flags stand for.
+    /// The sources, with the environment and what further flags say: each flag, the setting that it stands for, its value.
     pub(super) fn sources(
         &self,
-        more: impl IntoIterator<Item = (&'static str, Option<String>)>,
+        more: impl IntoIterator<Item = (&'static str, &'static str, Option<String>)>,
     ) -> anyhow::Result<Sources> {
         let mut overrides = Vec::new();
         for text in &self.set {
             overrides.push(Override::parse(text)?);
         }
-        for (assignment, flag) in
-            more.into_iter().filter_map(|(path, value)| Some((format!("{path}={}", value?), path)))
-        {
-            let mut parsed = Override::parse(&assignment)?;
-            parsed.source = format!("flag for {flag}").into();
-            overrides.push(parsed);
+        for (flag, path, value) in more {
+            let Some(value) = value else { continue };
+            overrides.push(Override { path: path.to_owned(), value, source: flag.into() });
         }
-        Ok(Sources { files: self.settings.clone(), variables: std::env::vars().collect(), overrides })
+        // Those that stand for a flag of their own are no settings.
+        let is_setting = |(name, _): &(String, String)| !OWN_VARIABLES.contains(&name.as_str());
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(is_setting)
+            .collect();
+        Ok(Sources { files: self.settings.clone(), variables, overrides })
     }
 }
 

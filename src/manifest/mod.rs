@@ -1,4 +1,5 @@
-//! Objects from files and back: `FILE|-`, YAML, JSON, JSON lines and lists become a stream of objects, each with where it came from.
+//! Objects from files and back: `FILE|-`, YAML, JSON, JSON lines and lists become a stream of objects, each with where
+//! it came from.
 
 mod place;
 mod read;

@@ -13,6 +13,10 @@ pub const STDIN: &str = "-";
 /// The largest document that is read, in bytes: well over what etcd lets a cluster keep in one list answer.
 const LONGEST_DOCUMENT: usize = 64 << 20;
 
+/// The deepest nesting that is read from YAML: three times that of a pod, and shallow enough for the stack of any
+/// thread (a level takes some 20 KiB in a debug build). serde_json stops at 127 by itself.
+const DEEPEST: usize = 64;
+
 /// One object, and where it came from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
@@ -28,9 +32,10 @@ pub struct Document {
 
 /// Reads objects from files, in order; `-` is `stdin`.
 ///
-/// Each source may hold YAML documents, JSON values, or both. A `List`, or any other kind that ends so and has `items`, and a
-/// list without a kind yield its items; an item of a typed list (`PodList`) that says no kind gets the list's. What cannot be
-/// read is a [`Problem`] in its place, and reading goes on with the next document. One document at a time is in memory.
+/// Each source may hold YAML documents, JSON values, or both. A `List`, or any other kind that ends so and has `items`,
+/// and a list without a kind yield its items; an item of a typed list (`PodList`) that says no kind gets the list's.
+/// What cannot be read is a [`Problem`] in its place, and reading goes on with the next document. One document at a
+/// time is in memory.
 pub fn read<R: Read>(paths: impl IntoIterator<Item = PathBuf>, stdin: R) -> Documents<R> {
     let paths = paths.into_iter().collect();
     Documents { paths, stdin: Some(stdin), current: None, items: VecDeque::new(), limit: LONGEST_DOCUMENT }
@@ -175,12 +180,14 @@ fn parse(chunk: &Chunk, start: &Place) -> Result<Option<(Value, Place)>, Problem
         let line = start.line + before.iter().filter(|byte| **byte == b'\n').count() as u64;
         Problem::new(Place { line, ..start.clone() }, "is not UTF-8 text; save it as UTF-8")
     })?;
-    let parsed = yaml::parse::<Value>(text, start)?;
+    let parsed = yaml::parse::<Value>(text, start, DEEPEST)?;
     if parsed.value.is_null() {
         return Ok(None);
     }
+    let mut value = parsed.value;
+    yaml::whole_floats(&mut value);
     let line = start.line + parsed.referenced.line().saturating_sub(1);
-    Ok(Some((parsed.value, Place { line, column: parsed.referenced.column(), ..start.clone() })))
+    Ok(Some((value, Place { line, column: parsed.referenced.column(), ..start.clone() })))
 }
 
 fn json_problem(error: &serde_json::Error, start: &Place) -> Problem {
@@ -281,9 +288,9 @@ mod tests {
 
     #[test]
     fn scalars_are_what_kubectl_makes_of_them() {
-        let found = values("a: yes\nb: off\nc: 0755\nd: 1_000\ne: 2001-01-01\nf: \"0755\"\ng: ~\nh: y\n");
-        let expected =
-            json!({"a": true, "b": false, "c": 493, "d": 1000, "e": "2001-01-01", "f": "0755", "g": null, "h": true});
+        let found =
+            values("a: yes\nb: off\nc: 0755\nd: 1_000\ne: 2001-01-01\nf: \"0755\"\ng: ~\nh: y\ni: 1e3\nj: [08, 1.5]\n");
+        let expected = json!({"a": true, "b": false, "c": 493, "d": 1000, "e": "2001-01-01", "f": "0755", "g": null, "h": true, "i": 1000, "j": [8, 1.5]});
         assert_eq!(found.last(), Some(&expected));
     }
 
@@ -341,6 +348,14 @@ mod tests {
             text += &format!("{name}: &{name} [{}]\n", vec![format!("*{before}"); 10].join(", "));
         }
         assert!(of(&text).iter().any(Result::is_err));
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_refused() {
+        for text in ["[".repeat(100_000), "a: ".to_owned() + &"[".repeat(64) + &"]".repeat(64), "- ".repeat(5_000)] {
+            assert!(of(&text).iter().all(Result::is_err));
+        }
+        assert!(of(&("a: ".to_owned() + &"[".repeat(63) + &"]".repeat(63))).iter().all(Result::is_ok));
     }
 
     #[test]

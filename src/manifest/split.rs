@@ -1,4 +1,5 @@
-//! Cuts a byte stream into documents without parsing it, so that memory grows with a document and one bad document leaves the next.
+//! Cuts a byte stream into documents without parsing it, so that memory grows with a document and one bad document
+//! leaves the next.
 
 use std::io::{self, BufRead};
 
@@ -29,9 +30,9 @@ pub(super) enum Broken {
 
 /// Cuts documents off a reader.
 ///
-/// A document that starts with `{` or `[` is JSON and ends with the bracket that closes it, so pretty-printed JSON, JSON lines and
-/// values one after the other are all the same. Any other is YAML and ends, as for kubectl, before a line that starts with `---`
-/// (or after one that starts with `...`).
+/// A document that starts with `{` or `[` is JSON and ends with the bracket that closes it, so pretty-printed JSON,
+/// JSON lines and values one after the other are all the same. Any other is YAML and ends, as for kubectl, before a
+/// line that starts with `---` (or after one that starts with `...`).
 pub(super) struct Splitter<R> {
     reader: R,
     /// The line that is read next, from 1.
@@ -136,8 +137,8 @@ impl<R: BufRead> Splitter<R> {
         }
     }
 
-    /// Reads lines up to a separator. While it has read nothing but comments and directives (`only_head`), a `---` starts this
-    /// document and not the next.
+    /// Reads lines up to a separator. While it has read nothing but comments and directives (`only_head`), a `---`
+    /// starts this document and not the next.
     fn yaml(&mut self, text: &mut Vec<u8>, start: u64, mut only_head: bool) -> Result<(), Broken> {
         loop {
             let from = text.len();

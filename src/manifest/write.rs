@@ -1,11 +1,34 @@
+use serde::{Serialize, Serializer};
 use serde_json::Value;
+use serde_saphyr::DoubleQuoted;
 
 /// Writes a value as one YAML document that kubectl reads back to the same value.
 ///
 /// Text that YAML 1.1 would take for something else (`yes`, `0755`, `null`, a date) is quoted. Ends with a line break.
 pub fn to_yaml(value: &Value) -> String {
-    // Writing to memory does not fail, and neither has a JSON value a form that YAML lacks; JSON is YAML, should that change.
-    serde_saphyr::to_string(value).unwrap_or_else(|_| format!("{value}\n"))
+    // Writing to memory does not fail, and neither has a JSON value a form that YAML lacks; JSON is YAML, should that
+    // change.
+    serde_saphyr::to_string(&Written(value)).unwrap_or_else(|_| format!("{value}\n"))
+}
+
+/// A value with the style of each text chosen.
+struct Written<'a>(&'a Value);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::String(text) if starts_with_tab(text) => DoubleQuoted(text).serialize(serializer),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Written)),
+            Value::Object(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, Written(value)))),
+            other => other.serialize(serializer),
+        }
+    }
+}
+
+/// Whether a text of several lines starts with a tab: kubectl's parser takes that for indentation where the text is a
+/// block (`|`), and refuses it.
+fn starts_with_tab(text: &str) -> bool {
+    text.trim_start_matches([' ', '\n']).starts_with('\t') && text.contains('\n')
 }
 
 #[cfg(test)]
@@ -17,7 +40,7 @@ mod tests {
 
     fn back(value: &Value) -> Value {
         let yaml = to_yaml(value);
-        match parse_yaml::<Value>(&yaml, &Place::whole("test")) {
+        match parse_yaml::<Value>(&yaml, &Place::whole("test"), 64) {
             Ok(parsed) => parsed.value,
             Err(problem) => panic!("{problem} in\n{yaml}"),
         }
@@ -93,6 +116,17 @@ mod tests {
         let expected =
             "spec:\n  containers:\n  - args:\n    - -c\n    - x\n    env: []\n    name: a\ntext: |\n  a\n  b\n";
         assert_eq!(to_yaml(&value), expected);
+    }
+
+    #[test]
+    fn text_that_starts_with_a_tab_is_no_block() {
+        for text in ["\tmake\n", " \n\tmake\n", "\n\tmake\n\tall\n"] {
+            let value = json!({"source": text});
+            let yaml = to_yaml(&value);
+            assert!(!yaml.contains(['|', '>']), "{yaml}");
+            assert_eq!(back(&value), value);
+        }
+        assert!(to_yaml(&json!("all:\n\tmake\n")).starts_with('|'), "a later line may");
     }
 
     fn json() -> impl Strategy<Value = Value> {

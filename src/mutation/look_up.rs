@@ -28,7 +28,8 @@ impl<P> Asking<'_, P> {
             return Answers::default();
         }
         let Some(resolver) = self.resolver else {
-            let miss = || Miss { why: "not looked up: there is no registry to ask here".to_owned(), transient: false };
+            let miss =
+                || Miss { why: "no registry is asked here, and no image index has it".to_owned(), transient: false };
             return look_ups.iter().map(|look_up| ((*look_up).clone(), Err(miss()))).collect();
         };
         let mut all = pin!(join_all(look_ups.iter().map(|look_up| self.answer(resolver, look_up))));
@@ -72,10 +73,7 @@ impl<P> Asking<'_, P> {
                     .map(|(platform, _, process)| (platform.clone(), process.clone()))
                     .collect(),
             }),
-            Err(failure) => {
-                tracing::info!(image = %look_up.reference, error = &*failure as &dyn std::error::Error, "look-up failed");
-                Err(Miss { why: failure.to_string(), transient: failure.is_transient() })
-            }
+            Err(failure) => Err(Miss { why: failure.to_string(), transient: failure.is_transient() }),
         }
     }
 

@@ -63,6 +63,7 @@ pub fn reference() -> String {
         text.push_str(TABLE);
         keys.into_iter().for_each(|key| text.push_str(&row(key)));
     }
+    text.push_str(TAIL);
     text
 }
 
@@ -83,6 +84,35 @@ The settings file and the image index files are read anew every second. A change
 *restart* key is reported and takes effect at the next start. An edit that is not valid is reported, and what was valid before stays.
 
 A *time* is a whole number and `ms`, `s`, `m` or `h` (`1m30s`). A *size* is bytes, or with `Ki`, `Mi` or `Gi`.
+";
+
+const TAIL: &str = "
+## Image index files
+
+What Argo's controller has in `images` works as it is: a mapping from image to `entrypoint` and `cmd` (before Argo 3.4 `command` and
+`args`), both lists of words. It may stand at the top of the file, under a key `images`, or in a ConfigMap manifest.
+
+```yaml
+alpine:3.20: {cmd: [/bin/sh]}
+registry.example.com/team/*: {entrypoint: [/app]}
+example.com/tool:1.2.3:
+  entrypoint: [/tool]
+  platforms:
+    linux/arm64: {entrypoint: [/tool-arm64]}
+```
+
+| key | means |
+|---|---|
+| `sha256:…` | the image with this digest, under any name |
+| `name@sha256:…` | the same in this repository only |
+| `alpine`, `alpine:3.20` | this name and tag; `alpine` is `docker.io/library/alpine:latest`, as everywhere |
+| `alpine:3.*`, `registry.example.com/team/*:*` | every tag that fits; `*` stays within the tag or one part of the path |
+| `registry.example.com/team/*` | a pattern without a tag: every tag and every digest |
+| `registry.example.com/**` | `**` goes across slashes; a pattern that begins with it fits any registry |
+
+An image that is named by digest goes by it, then by patterns without a tag; a tag beside the digest is not looked at. Any other goes
+by its exact name, then by patterns. Of several patterns the one with the most characters that are no `*` counts. These files go
+before the registry; the entries that the webhook ships (image-index.yaml) come after it.
 ";
 
 const TABLE: &str = "

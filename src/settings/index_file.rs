@@ -15,8 +15,9 @@ const MOST_PROBLEMS: usize = 20;
 /// Reads an index file.
 ///
 /// The entries stand at the top, or under a key `images` (as a mapping, or as text that holds one, as in Argo's
-/// workflow-controller ConfigMap), or in the values of a ConfigMap manifest: under `images`, under `images` within `config`, or
-/// in a value whose key ends in `.yaml`, `.yml` or `.json`. Of several spellings of one image the first stays.
+/// workflow-controller ConfigMap), or in the values of a ConfigMap manifest: under `images`, under `images` within
+/// `config`, or in a value whose key ends in `.yaml`, `.yml` or `.json`. Of several spellings of one image the first
+/// stays.
 ///
 /// # Errors
 /// All that is wrong with it, each with file, line and column; none of it is used then.
@@ -131,11 +132,12 @@ impl Reading<'_> {
         }
     }
 
-    /// By how much a block of text is down and to the right in the file; `None` where it is not written as a block, line for line.
+    /// By how much a block of text is down and to the right in the file; `None` where it is not written as a block,
+    /// line for line.
     fn offset(&self, node: &Node, text: &str) -> (Option<u64>, u64) {
         let first = text.lines().next().unwrap_or_default();
         let from = usize::try_from(node.place.line).unwrap_or(usize::MAX).saturating_sub(1);
-        let mut near = self.lines.lines().skip(from).take(2).zip(node.place.line - 1..);
+        let mut near = self.lines.lines().skip(from).take(2).zip(node.place.line.saturating_sub(1)..);
         let found =
             near.find(|(line, _)| !first.is_empty() && line.trim_start_matches(' ') == first.trim_start_matches(' '));
         match found {
@@ -331,6 +333,20 @@ mod tests {
             for (problem, expected) in problems.iter().zip(expected) {
                 assert!(problem.starts_with(expected), "{text}: {problem}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_refused() {
+        for text in ["[".repeat(100_000), "a: ".to_owned() + &"[".repeat(25) + &"]".repeat(25), "- ".repeat(5_000)] {
+            assert!(read(&text).is_err());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "([ab:{}\\[\\],|>&*-]|\n|  |images|cmd|kind: ConfigMap\ndata:\n  images: \\|\n){0,40}") {
+            let _ = read(&text);
         }
     }
 }

@@ -188,6 +188,7 @@ fn plural(kind: &str) -> String {
         "text" => "texts".to_owned(),
         "name or pattern" => "names or patterns".to_owned(),
         "mapping" | "network" => format!("{kind}s"),
+        "registry" => "registries".to_owned(),
         other => other.to_owned(),
     }
 }

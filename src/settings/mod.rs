@@ -1,8 +1,8 @@
 //! What people configure: layers become one immutable [`Snapshot`]; what is wrong is said with file, line and column.
 //!
 //! Each source (a settings file, a variable, a flag, an index file) is read into a tree whose every node knows its
-//! [`Place`](crate::manifest::Place). The trees are laid over each other, and [`Settings`] are deserialised from the result, so that
-//! a wrong value is reported where it was typed, whichever layer that is.
+//! [`Place`](crate::manifest::Place). The trees are laid over each other, and [`Settings`] are deserialised from the
+//! result, so that a wrong value is reported where it was typed, whichever layer that is.
 
 mod de;
 mod document;
@@ -24,5 +24,5 @@ pub use options::{
     PullPolicy, Registry, Rewrite, Server, Settings, WorkflowKind, Workflows,
 };
 pub use snapshot::{Snapshot, Sources, load, shipped_index};
-pub use values::{ImageName, NamePattern, Network, Period, Size};
+pub use values::{ImageName, NamePattern, Network, Period, RegistryHost, Size};
 pub use watch::{Report, Watch};

@@ -1,9 +1,10 @@
-//! Every key there is. From these types come the reader, `serve --print-settings`, docs/settings.md and the JSON schema.
+//! Every key there is. From these types come the reader, `serve --print-settings`, docs/settings.md and the JSON
+//! schema.
 //!
-//! A key is live unless it is marked `x-reload: restart`. Ranges stand in the schema (`range`, `x-minimum`, `x-maximum`) and are
-//! checked from there, so what the documentation says is what holds.
+//! A key is live unless it is marked `x-reload: restart`. Ranges stand in the schema (`range`, `x-minimum`,
+//! `x-maximum`) and are checked from there, so what the documentation says is what holds.
 
-use super::values::{ImageName, NamePattern, Network, Period, Size};
+use super::values::{ImageName, NamePattern, Network, Period, RegistryHost, Size};
 use emissary_core::image::Platform;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Settings {
-    /// Whether answers change pods (`enforce`), only say in audit annotations and metrics what they would change (`dry-run`), or
-    /// admit everything untouched (`off`). A namespace's label goes first.
+    /// Whether answers change pods (`enforce`), only say in audit annotations and metrics what they would change
+    /// (`dry-run`), or admit everything untouched (`off`). A namespace's label goes first.
     pub mode: Mode,
     /// Where and within which bounds requests are served.
     pub server: Server,
@@ -29,8 +30,8 @@ pub struct Settings {
     pub workflows: Workflows,
     /// What annotations on pods and Workflows may decide.
     pub overrides: Overrides,
-    /// The platforms that images must agree on where a pod does not say where it runs, such as `[linux/amd64, linux/arm64]`.
-    /// Empty: the one that the webhook itself runs on.
+    /// The platforms that images must agree on where a pod does not say where it runs, such as `[linux/amd64,
+    /// linux/arm64]`. Empty: the one that the webhook itself runs on.
     #[schemars(with = "Vec<String>", extend("x-is" = "list of platforms"))]
     pub platforms: Vec<Platform>,
     /// How images are looked up.
@@ -172,12 +173,12 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Rewrite {
-    /// Security context and resources of what is injected, on unset fields only: `pss-restricted` (the Pod Security Standard),
-    /// `psp-legacy` (the same without a seccomp profile, which an old PodSecurityPolicy would reject), `openshift` (no fixed user),
-    /// `none`.
+    /// Security context and resources of what is injected, on unset fields only: `pss-restricted` (the Pod Security
+    /// Standard), `psp-legacy` (the same without a seccomp profile, which an old PodSecurityPolicy would reject),
+    /// `openshift` (no fixed user), `none`.
     pub profile: Profile,
-    /// Layout of pods that had no executor: `init` (an init container and a wait container) or `supervisor` (Argo 4.1's without
-    /// an init container).
+    /// Layout of pods that had no executor: `init` (an init container and a wait container) or `supervisor` (Argo 4.1's
+    /// without an init container).
     pub layout: Layout,
     /// Whether containers that Argo made get the profile's security context too, without limits and without a user.
     pub harden_argo_containers: bool,
@@ -259,13 +260,14 @@ pub enum Overridable {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Registry {
-    /// A `config.json` as Docker writes it, whose credentials serve any image that a pod's own pull secrets do not cover.
+    /// A `config.json` as Docker writes it, whose credentials serve any image that a pod's own pull secrets do not
+    /// cover.
     #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
     pub docker_config: Option<PathBuf>,
     /// Registries (`HOST` or `HOST:PORT`) that are asked without TLS.
     #[serde(rename = "plainHTTP")]
-    #[schemars(extend("x-reload" = "restart", "x-is" = "list of hosts"))]
-    pub plain_http: Vec<String>,
+    #[schemars(extend("x-reload" = "restart"))]
+    pub plain_http: Vec<RegistryHost>,
     /// Private networks in which a registry may stand.
     #[schemars(extend("x-reload" = "restart"))]
     pub allow_networks: Vec<Network>,
@@ -287,8 +289,8 @@ pub struct Registry {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ImageIndexFiles {
-    /// Files with image index entries: YAML as in Argo's `images`, bare, under a key `images`, or in a ConfigMap. Merged in this
-    /// order; what an earlier file has goes first. A relative path starts from the working directory.
+    /// Files with image index entries: YAML as in Argo's `images`, bare, under a key `images`, or in a ConfigMap.
+    /// Merged in this order; what an earlier file has goes first. A relative path starts from the working directory.
     #[schemars(extend("x-is" = "list of paths"))]
     pub files: Vec<PathBuf>,
 }

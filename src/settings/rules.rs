@@ -121,7 +121,7 @@ pub(super) fn registry_options(registry: &Registry) -> emissary_registry::Option
         registry;
     let defaults = emissary_registry::Options::default();
     emissary_registry::Options {
-        plain_http: plain_http.clone(),
+        plain_http: plain_http.iter().map(ToString::to_string).collect(),
         allow_networks: allow_networks.iter().map(|network| network.0).collect(),
         ttl: ttl.0,
         concurrency_per_host: *concurrency_per_host as usize,

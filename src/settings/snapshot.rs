@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// What is in effect, all of one moment.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct Snapshot {
     /// The effective settings.
     pub settings: Settings,
     /// The operator's image index, merged from its files; it goes before the registry.
-    pub index: ImageIndex,
+    pub index: Arc<ImageIndex>,
     /// The entries that this build ships; they come after the registry.
     pub shipped: Arc<ImageIndex>,
     /// Counts the snapshots of this process, from 1.
@@ -73,10 +73,10 @@ impl Snapshot {
 /// The defaults, no operator's index, and the shipped one.
 impl Default for Snapshot {
     fn default() -> Self {
-        let shipped = Arc::new(shipped_index());
         let merged = Self::empty_tree();
-        let (settings, index) = (Settings::default(), ImageIndex::default());
-        Self { settings, index, shipped, generation: 1, merged, made: Made::default() }.finished()
+        let settings = Settings::default();
+        let (index, shipped, made) = (Arc::default(), shipped_index(), Made::default());
+        Self { settings, index, shipped, generation: 1, merged, made }.finished()
     }
 }
 
@@ -92,16 +92,20 @@ pub struct Sources {
 }
 
 /// The image index that this build ships (image-index.yaml).
-pub fn shipped_index() -> ImageIndex {
-    // A test reads it, so there is nothing to say at run time.
-    index_file::parse_index(include_str!("../../image-index.yaml"), &"image-index.yaml".into()).unwrap_or_default()
+pub fn shipped_index() -> Arc<ImageIndex> {
+    static SHIPPED: LazyLock<Arc<ImageIndex>> = LazyLock::new(|| {
+        let text = include_str!("../../image-index.yaml");
+        // A test reads it, so there is nothing to say at run time.
+        Arc::new(index_file::parse_index(text, &"image-index.yaml".into()).unwrap_or_default())
+    });
+    Arc::clone(&SHIPPED)
 }
 
 /// Reads every source once.
 ///
 /// # Errors
-/// All that is wrong with any of them: at the start there is no last good version to stay with. What only needs saying (an image
-/// that two index files name) is in the report.
+/// All that is wrong with any of them: at the start there is no last good version to stay with. What only needs saying
+/// (an image that two index files name) is in the report.
 pub fn load(sources: &Sources) -> Result<(Snapshot, Report), Vec<Problem>> {
     Composer::start(sources).map(|(_, snapshot, report)| (snapshot, report))
 }
@@ -132,13 +136,14 @@ impl<T> Source<T> {
         }
     }
 
-    /// Reads the file, and parses it if it is another than last time.
-    fn refresh(&mut self, limit: u64, parse: impl FnOnce(&str, &Arc<str>) -> Result<T, Vec<Problem>>) {
+    /// Reads the file, and parses it if it is another than last time. Returns whether that made a new version that is
+    /// valid.
+    fn refresh(&mut self, limit: u64, parse: impl FnOnce(&str, &Arc<str>) -> Result<T, Vec<Problem>>) -> bool {
         let content = read(&self.path, limit);
         let mut hasher = DefaultHasher::new();
         content.as_ref().map_err(ToString::to_string).hash(&mut hasher);
         if self.seen.replace(hasher.finish()) == Some(hasher.finish()) {
-            return;
+            return false;
         }
         let parsed = match content {
             Ok(text) => parse(&text, &self.name),
@@ -146,10 +151,12 @@ impl<T> Source<T> {
                 Err(vec![Problem::new(Place::whole(Arc::clone(&self.name)), format!("cannot be read: {error}"))])
             }
         };
+        let valid = parsed.is_ok();
         match parsed {
             Ok(good) => (self.good, self.problems) = (Some(good), Vec::new()),
             Err(problems) => self.problems = problems,
         }
+        valid
     }
 }
 
@@ -168,10 +175,10 @@ pub(super) struct Composer {
     /// From variables and the command line, which do not change.
     fixed: Vec<Node>,
     indexes: Vec<Source<IndexFile>>,
+    /// Images that more than one of them names.
+    duplicates: Vec<Problem>,
     /// With the restart keys of the start.
     current: Snapshot,
-    /// What the last refresh found: it holds as long as no source changes.
-    report: Report,
 }
 
 impl Composer {
@@ -181,7 +188,7 @@ impl Composer {
         let (fixed, mut problems) = layers::of_process(variables, overrides);
         let files = files.iter().map(|path| Source::new(path)).collect();
         let mut composer =
-            Self { files, fixed, indexes: Vec::new(), current: Snapshot::default(), report: Report::default() };
+            Self { files, fixed, indexes: Vec::new(), duplicates: Vec::new(), current: Snapshot::default() };
         problems.extend(composer.refresh_files());
         let merged = composer.merged();
         match layers::check(&merged) {
@@ -192,24 +199,14 @@ impl Composer {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let (index, problems) = composer.index();
-        composer.current.index = index;
+        let report = Report { problems: composer.duplicates.clone(), restart: Vec::new() };
         let snapshot = composer.current.clone().finished();
-        composer.report = Report { problems, restart: Vec::new() };
-        let report = composer.report.clone();
         Ok((composer, snapshot, report))
     }
 
     /// Reads every source again. A snapshot comes back where anything that is in effect has changed.
     pub(super) fn refresh(&mut self) -> (Option<Snapshot>, Report) {
-        let seen = self.seen();
         let mut report = Report { problems: self.refresh_files(), restart: Vec::new() };
-        if self.seen() == seen {
-            self.refresh_indexes();
-            if self.seen() == seen {
-                return (None, self.report.clone());
-            }
-        }
         let before = (self.current.settings.clone(), self.current.index.fingerprint());
         let merged = self.merged();
         match layers::check(&merged) {
@@ -221,11 +218,8 @@ impl Composer {
             Err(problem) => report.problems.push(problem),
         }
         report.problems.extend(self.refresh_indexes());
-        let (index, duplicates) = self.index();
-        report.problems.extend(duplicates);
-        self.current.index = index;
+        report.problems.extend(self.duplicates.clone());
         let same = before.0 == self.current.settings && before.1 == self.current.index.fingerprint();
-        self.report = report.clone();
         if same {
             return (None, report);
         }
@@ -233,25 +227,30 @@ impl Composer {
         (Some(self.current.clone().finished()), report)
     }
 
-    /// The contents that the sources were last parsed from.
-    fn seen(&self) -> Vec<Option<u64>> {
-        self.files.iter().map(|file| file.seen).chain(self.indexes.iter().map(|index| index.seen)).collect()
-    }
-
     fn refresh_files(&mut self) -> Vec<Problem> {
         let parse = |text: &str, name: &Arc<str>| layers::of_file(text, name).map_err(|problem| vec![problem]);
-        self.files.iter_mut().for_each(|file| file.refresh(LONGEST_SETTINGS, parse));
+        for file in &mut self.files {
+            file.refresh(LONGEST_SETTINGS, parse);
+        }
         self.files.iter().flat_map(|file| file.problems.clone()).collect()
     }
 
-    /// The files that the current settings name; one that is named no more is forgotten.
+    /// Reads the files that the current settings name, and merges them anew where any has changed. One that is named no
+    /// more is forgotten.
     fn refresh_indexes(&mut self) -> Vec<Problem> {
         let mut known = std::mem::take(&mut self.indexes);
-        for path in &self.current.settings.image_index.files {
+        let before: Vec<PathBuf> = known.iter().map(|index| index.path.clone()).collect();
+        let named = &self.current.settings.image_index.files;
+        let mut changed = before != *named;
+        for path in named {
             let at = known.iter().position(|index| index.path == *path);
             let mut index = at.map_or_else(|| Source::new(path), |at| known.swap_remove(at));
-            index.refresh(LONGEST_INDEX, index_file::parse);
+            changed |= index.refresh(LONGEST_INDEX, index_file::parse);
             self.indexes.push(index);
+        }
+        if changed {
+            let (index, duplicates) = self.index();
+            (self.current.index, self.duplicates) = (Arc::new(index), duplicates);
         }
         self.indexes.iter().flat_map(|index| index.problems.clone()).collect()
     }
@@ -310,4 +309,31 @@ fn keep_restart_keys(running: &Settings, fresh: Settings, merged: &Node) -> (Set
     }
     // Both came from valid settings, so this is valid too.
     (serde_json::from_value(new).unwrap_or_else(|_| running.clone()), changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emissary_core::image::Reference;
+
+    #[test]
+    fn what_is_shipped_is_valid_and_cannot_change() {
+        let text = include_str!("../../image-index.yaml");
+        let index = index_file::parse_index(text, &"image-index.yaml".into()).unwrap();
+        assert!(index.len() > 100);
+        for hit in index.iter() {
+            assert!(!hit.key.contains('*'), "{}: a glob covers images that nobody has looked at", hit.key);
+            let reference = Reference::parse(hit.key).unwrap();
+            // Three numbers: `3.12` moves on to the next patch version, `3.12.1` does not.
+            let version = reference.tag().unwrap_or_default().split('-').next().unwrap_or_default();
+            let numbers = version.trim_start_matches('v').split('.').filter(|part| part.parse::<u32>().is_ok()).count();
+            assert!(reference.digest().is_some() || numbers == 3, "{}: the tag may be moved", hit.key);
+        }
+        let runs = |image: &str| {
+            let hit = index.find(&Reference::parse(image).unwrap());
+            hit.and_then(|hit| hit.entry.process_for(None)).map(|process| process.cmd.join(" "))
+        };
+        assert_eq!(runs("docker.io/library/nginx:1.27.0").as_deref(), Some("nginx -g daemon off;"));
+        assert_eq!(runs("alpine:3.20"), None);
+    }
 }

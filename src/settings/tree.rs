@@ -6,6 +6,9 @@ use serde_json::Number;
 use serde_saphyr::Spanned;
 use std::{fmt, sync::Arc};
 
+/// Far deeper than any key, and shallow enough for the stack of any thread: a level takes some 40 KiB in a debug build.
+const DEEPEST: usize = 24;
+
 /// A value and where it was written.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
@@ -35,7 +38,7 @@ impl Node {
     /// Parses one document; an empty one is [`Content::Null`].
     pub(super) fn parse(text: &str, source: &Arc<str>) -> Result<Self, Problem> {
         let start = Place { source: Arc::clone(source), line: 1, column: 1 };
-        let raw = parse_yaml::<Raw>(text.trim_start_matches('\u{feff}'), &start)?;
+        let raw = parse_yaml::<Raw>(text.trim_start_matches('\u{feff}'), &start, DEEPEST)?;
         Ok(Self::of(raw, source))
     }
 
@@ -69,7 +72,8 @@ impl Node {
         })
     }
 
-    /// Lays another tree over this one: mappings are merged by key, anything else is replaced. What is empty (`server:`) sets nothing.
+    /// Lays another tree over this one: mappings are merged by key, anything else is replaced. What is empty
+    /// (`server:`) sets nothing.
     pub(super) fn overlay(&mut self, over: Self) {
         match (&mut self.value, over.value) {
             (_, Content::Null) => {}

@@ -25,6 +25,10 @@ pub struct NamePattern(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network(pub ipnet::IpNet);
 
+/// A registry's `HOST` or `HOST:PORT`, as it stands in image names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryHost(String);
+
 const PERIOD_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const SIZE_UNITS: [(&str, u64); 4] = [("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10), ("", 1)];
 
@@ -95,6 +99,18 @@ impl FromStr for ImageName {
     }
 }
 
+impl FromStr for RegistryHost {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_host = |image: Reference| image.registry() == text;
+        let valid = Reference::parse(&format!("{text}/x")).is_ok_and(is_host);
+        let wrong =
+            "a registry is HOST or HOST:PORT as in an image's name, without http://, such as registry.corp:5000";
+        if valid { Ok(Self(text.to_owned())) } else { Err(wrong) }
+    }
+}
+
 impl FromStr for NamePattern {
     type Err = &'static str;
 
@@ -132,7 +148,8 @@ impl ImageName {
 }
 
 impl NamePattern {
-    /// What Istio, Linkerd, Vault, Kuma, Consul, Dapr and GKE's Cloud Storage FUSE driver call the containers they inject.
+    /// What Istio, Linkerd, Vault, Kuma, Consul, Dapr and GKE's Cloud Storage FUSE driver call the containers they
+    /// inject.
     pub(super) fn well_known_sidecars() -> Vec<Self> {
         const NAMES: [&str; 7] = [
             "istio-proxy",
@@ -161,6 +178,19 @@ impl NamePattern {
             rest = rest.get(at + part.len()..).unwrap_or_default();
         }
         rest.ends_with(last)
+    }
+}
+
+impl RegistryHost {
+    /// As written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RegistryHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -221,7 +251,14 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(Period: "time", Size: "size", ImageName: "image", NamePattern: "name or pattern", Network: "network");
+as_text!(
+    Period: "time",
+    Size: "size",
+    ImageName: "image",
+    NamePattern: "name or pattern",
+    Network: "network",
+    RegistryHost: "registry"
+);
 
 #[cfg(test)]
 mod tests {
@@ -271,5 +308,15 @@ mod tests {
             assert_eq!(pattern.parse::<NamePattern>().unwrap().matches(name), expected, "{pattern} on {name}");
         }
         assert!("Vault".parse::<NamePattern>().is_err());
+    }
+
+    #[test]
+    fn a_registry_is_a_host_and_a_port() {
+        for text in ["registry.corp", "registry:5000", "localhost", "[::1]:5000"] {
+            assert!(text.parse::<RegistryHost>().is_ok(), "{text}");
+        }
+        for text in ["http://registry.corp", "registry.corp/team", "registry", "", "registry:port"] {
+            assert!(text.parse::<RegistryHost>().is_err(), "{text}");
+        }
     }
 }

@@ -18,7 +18,8 @@ pub struct Report {
 
 /// The snapshot in effect, and what is wrong with newer sources.
 ///
-/// Files are read every `period`, by content: a ConfigMap volume is swapped by a symbolic link, and the time of a file says nothing.
+/// Files are read every `period`, by content: a ConfigMap volume is swapped by a symbolic link, and the time of a file
+/// says nothing.
 #[derive(Debug, Clone)]
 pub struct Watch {
     current: Arc<ArcSwap<Snapshot>>,

@@ -19,12 +19,12 @@ pub(crate) struct Component {
 }
 
 pub(crate) const DOCKER_REGISTRY: Component =
-    Component { program: "docker-registry", variable: "EMISSARY_WEBHOOK_DOCKER_REGISTRY" };
-pub(crate) const SKOPEO: Component = Component { program: "skopeo", variable: "EMISSARY_WEBHOOK_SKOPEO" };
+    Component { program: "docker-registry", variable: "EMISSARY_TEST_DOCKER_REGISTRY" };
+pub(crate) const SKOPEO: Component = Component { program: "skopeo", variable: "EMISSARY_TEST_SKOPEO" };
 
 /// Where the programs are; nothing, and a line about it, where one is missing. A test that gets nothing returns.
 ///
-/// Panics under `EMISSARY_WEBHOOK_COMPONENTS=required`, so that a run that promises the components cannot pass without.
+/// Panics under `EMISSARY_TEST_COMPONENTS=required`, so that a run that promises the components cannot pass without.
 pub(crate) fn need<const N: usize>(components: [Component; N]) -> Option<[PathBuf; N]> {
     let found = find(components, |variable| env::var_os(variable));
     let test = thread::current().name().unwrap_or("a test").to_owned();
@@ -34,11 +34,11 @@ pub(crate) fn need<const N: usize>(components: [Component; N]) -> Option<[PathBu
     };
     // Past the test harness, which keeps what a passing test prints.
     let _ = std::io::stderr().write_all(line.as_bytes());
-    if let Some(report) = env::var_os("EMISSARY_WEBHOOK_COMPONENTS_REPORT") {
+    if let Some(report) = env::var_os("EMISSARY_TEST_COMPONENTS_REPORT") {
         OpenOptions::new().append(true).open(report).unwrap().write_all(line.as_bytes()).unwrap();
     }
     if let Err(missing) = &found
-        && env::var_os("EMISSARY_WEBHOOK_COMPONENTS").is_some_and(|wanted| wanted == "required")
+        && env::var_os("EMISSARY_TEST_COMPONENTS").is_some_and(|wanted| wanted == "required")
     {
         panic!("{} is not set", missing.variable);
     }

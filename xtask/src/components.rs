@@ -37,13 +37,13 @@ enum Source {
 pub(crate) const TABLE: &[Component] = &[
     Component {
         program: "docker-registry",
-        variable: "EMISSARY_WEBHOOK_DOCKER_REGISTRY",
+        variable: "EMISSARY_TEST_DOCKER_REGISTRY",
         source: Source::Debian(debian::Package { name: "docker-registry", version: "2.8.2+ds1-1", libraries: &[] }),
         install: "sudo apt-get install docker-registry",
     },
     Component {
         program: "skopeo",
-        variable: "EMISSARY_WEBHOOK_SKOPEO",
+        variable: "EMISSARY_TEST_SKOPEO",
         source: Source::Debian(debian::Package {
             name: "skopeo",
             version: "1.9.3+ds1-1+b10",
@@ -111,14 +111,14 @@ impl Component {
 
 fn cache_folder() -> anyhow::Result<PathBuf> {
     let from = |variable: &str| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = if let Some(folder) = from("EMISSARY_WEBHOOK_CACHE") {
+    let folder = if let Some(folder) = from("EMISSARY_TEST_CACHE") {
         folder
     } else if let Some(folder) = from("XDG_CACHE_HOME") {
         folder.join("emissary-webhook")
     } else if let Some(home) = from("HOME") {
         home.join(".cache/emissary-webhook")
     } else {
-        bail!("no place for the components: set EMISSARY_WEBHOOK_CACHE to a folder");
+        bail!("no place for the components: set EMISSARY_TEST_CACHE to a folder");
     };
     // Tests run in their package's folder, not in this one.
     std::path::absolute(&folder).with_context(|| format!("cannot make sense of the cache folder {}", folder.display()))

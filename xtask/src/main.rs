@@ -20,7 +20,7 @@ usage: cargo xtask <task>
   components                         get the components and print their variables as shell exports, so that a plain
                                      cargo test finds them: eval \"$(cargo xtask components)\"
 
-Components are kept in $EMISSARY_WEBHOOK_CACHE, by default $XDG_CACHE_HOME/emissary-webhook or ~/.cache/emissary-webhook.
+Components are kept in $EMISSARY_TEST_CACHE, by default $XDG_CACHE_HOME/emissary-webhook or ~/.cache/emissary-webhook.
 Remove the folder to get them anew.";
 
 fn main() -> ExitCode {

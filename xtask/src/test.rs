@@ -44,8 +44,8 @@ pub(crate) fn run(missing: Missing, for_cargo: &[OsString]) -> anyhow::Result<Ex
     // Tests of several processes add to it, so it is a file and not a pipe.
     let report = env::temp_dir().join(format!("emissary-webhook-components-{}.txt", process::id()));
     fs::write(&report, "").with_context(|| format!("cannot write {}", report.display()))?;
-    tests.env("EMISSARY_WEBHOOK_COMPONENTS", if complete { "required" } else { "optional" });
-    tests.env("EMISSARY_WEBHOOK_COMPONENTS_REPORT", &report);
+    tests.env("EMISSARY_TEST_COMPONENTS", if complete { "required" } else { "optional" });
+    tests.env("EMISSARY_TEST_COMPONENTS_REPORT", &report);
     let status = tests.status().context("cannot start cargo");
     let reported = fs::read_to_string(&report).unwrap_or_default();
     let _ = fs::remove_file(&report);

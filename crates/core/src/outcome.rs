@@ -227,8 +227,13 @@ pub enum Problem {
     #[error("container name {0} is reserved for Argo's executor; rename that container")]
     ContainerName(String),
     /// A volume of a name that Argo reserves is of another kind.
-    #[error("volume {0} must be an emptyDir, since Argo's executor shares files through it; rename that volume")]
-    VolumeName(String),
+    #[error("volume {volume} is reserved for Argo's executor, which needs {needed} there; rename that volume")]
+    VolumeName {
+        /// The volume's name.
+        volume: &'static str,
+        /// The kind that it must be of, with its article.
+        needed: &'static str,
+    },
     /// A path that Argo reserves is in use.
     #[error("container {container} mounts volume {volume} at {path}, which Argo's executor needs; use another path")]
     MountPath {

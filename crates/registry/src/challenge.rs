@@ -99,7 +99,7 @@ fn parameter(text: &str) -> Option<(&str, String, &str)> {
     let mut characters = quoted.char_indices();
     while let Some((at, character)) = characters.next() {
         match character {
-            '"' => return Some((name, value, &quoted[at + 1..])),
+            '"' => return Some((name, value, quoted.get(at + 1..).unwrap_or_default())),
             '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
             other => value.push(other),
         }

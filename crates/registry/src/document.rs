@@ -156,7 +156,7 @@ pub(crate) fn parse(body: &[u8], content_type: Option<&str>) -> Result<Document,
 }
 
 const SCHEMA_1: Failure =
-    Failure::NotAnImage { what: "in Docker's manifest schema 1, which runtimes no longer pull; push it again" };
+    Failure::NotAnImage { what: "one in Docker's manifest schema 1, which runtimes no longer pull; push it again" };
 
 fn index(manifests: Option<Bounded<RawEntry, MOST_ENTRIES>>) -> Result<Document, Failure> {
     let manifests = manifests.ok_or(Failure::Protocol("the index has no manifests"))?;

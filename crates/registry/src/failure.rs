@@ -29,12 +29,15 @@ pub enum Failure {
     #[error("the look-up was interrupted")]
     Interrupted,
 
+    /// A registry's name that the grammar of references allows and that of URLs does not, such as `1.2.3.4.5`.
+    #[error("the registry's name is neither a host name nor an address")]
+    BadHost,
     /// HTTP 404: no such repository, tag or digest.
-    #[error("the registry has no such image")]
+    #[error("the registry has no such image; check its name and tag")]
     NotFound,
     /// HTTP 401 or 403 with every credential that matches, and without any.
     #[error(
-        "the registry refuses access{}; the image does not exist or is private and needs another image pull secret",
+        "the registry refuses access{}; the image does not exist, or it is private and needs an image pull secret that opens it",
         match tried {
             0 => " without credentials".to_owned(),
             1 => " with the credential that matches it".to_owned(),
@@ -52,7 +55,7 @@ pub enum Failure {
         status: u16,
     },
     /// It exists, and is something else: a Helm chart, a signature, Docker's schema 1.
-    #[error("it is not a container image but {what}")]
+    #[error("it is no image that can be run but {what}")]
     NotAnImage {
         /// What it is instead.
         what: &'static str,
@@ -93,7 +96,8 @@ impl Failure {
             | Self::RateLimited { .. }
             | Self::ServerError { .. }
             | Self::Interrupted => true,
-            Self::NotFound
+            Self::BadHost
+            | Self::NotFound
             | Self::Unauthorized { .. }
             | Self::Rejected { .. }
             | Self::NotAnImage { .. }
@@ -112,6 +116,7 @@ impl Failure {
             Self::RateLimited { .. } => "rate-limited",
             Self::ServerError { .. } => "server-error",
             Self::Interrupted => "interrupted",
+            Self::BadHost => "bad-host",
             Self::NotFound => "not-found",
             Self::Unauthorized { .. } => "unauthorized",
             Self::Rejected { .. } => "rejected",

@@ -71,3 +71,37 @@ impl<K: Eq + Hash, V> Drop for Flight<K, V> {
         self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Starts a flight that the test holds in its hands.
+    fn start(flights: &Flights<u8, u8>) -> (Flight<u8, u8>, watch::Receiver<Option<u8>>) {
+        let mut started = None;
+        let joined = flights.join(&1, || None, |flight| started = Some(flight));
+        let Joined::Awaited(receiver) = joined else { panic!("it was known") };
+        (started.expect("it was under way"), receiver)
+    }
+
+    #[test]
+    fn the_second_joins_the_first() {
+        let flights = Flights::new();
+        let (flight, first) = start(&flights);
+        let joined = flights.join(&1, || panic!("asked while under way"), |_| panic!("started twice"));
+        let Joined::Awaited(second) = joined else { panic!("known while under way") };
+        flight.land(7);
+        assert_eq!((*first.borrow(), *second.borrow()), (Some(7), Some(7)));
+        let joined = flights.join(&1, || Some(8), |_| panic!("started although known"));
+        assert!(matches!(joined, Joined::Known(8)));
+    }
+
+    #[tokio::test]
+    async fn work_that_dies_holds_nobody() {
+        let flights = Flights::new();
+        let (flight, mut receiver) = start(&flights);
+        drop(flight);
+        assert!(receiver.wait_for(Option::is_some).await.is_err());
+        start(&flights);
+    }
+}

@@ -32,8 +32,10 @@ pub struct Keyring {
 /// Why a docker config cannot be read. The texts quote hosts, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
-    /// Not JSON, or no object.
-    #[error("the docker config is not a JSON object; it looks like {{\"auths\": {{\"HOST\": {{\"auth\": \"…\"}}}}}}")]
+    /// Not JSON, or no object, or `auths` is none.
+    #[error(
+        "the docker config or its auths is not a JSON object; it looks like {{\"auths\": {{\"HOST\": {{\"auth\": \"…\"}}}}}}"
+    )]
     NotAnObject,
     /// One host's value.
     #[error("auths[{host:?}] of the docker config: {fault}")]
@@ -99,7 +101,8 @@ impl Keyring {
         }
         let auths = match config.get("auths") {
             Some(Value::Object(auths)) => auths,
-            Some(_) => return Ok(Self::anonymous()),
+            Some(Value::Null) => return Ok(Self::anonymous()),
+            Some(_) => return Err(KeyringError::NotAnObject),
             // Every value of a .dockercfg is an entry; a config.json without auths has other things in it.
             None if config.values().all(is_entry) => &config,
             None => return Ok(Self::anonymous()),
@@ -369,6 +372,7 @@ mod tests {
             (json!({"auths": {"quay.io": "secret"}}), "no object"),
             (json!({"auths": {"": {"auth": "secret"}}}), "HOST"),
             (json!(["secret"]), "JSON object"),
+            (json!({"auths": "secret"}), "JSON object"),
         ];
         for (config, expected) in table {
             let error = Keyring::from_docker_config(config.to_string().as_bytes()).unwrap_err().to_string();

@@ -63,7 +63,9 @@ impl Default for Options {
 }
 
 /// Proxies, in the usual variables' form.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// `Debug` shows none of it, since a proxy's URL may hold a password.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     /// As `HTTP_PROXY`: a URL, for registries spoken to without TLS.
     pub http: Option<String>,
@@ -71,6 +73,12 @@ pub struct Proxies {
     pub https: Option<String>,
     /// As `NO_PROXY`: hosts, domains and networks that are asked directly, separated by commas.
     pub no_proxy: String,
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxies").finish_non_exhaustive()
+    }
 }
 
 /// A source of wall-clock time, a value so that tests can turn it forward.

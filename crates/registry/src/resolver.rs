@@ -9,6 +9,7 @@ use crate::{
 use emissary_core::image::{Digest, ImageProcess, Platform, Reference};
 use moka::sync::Cache;
 use std::{
+    error::Error,
     fmt,
     sync::{Arc, atomic::AtomicUsize},
     time::{Duration, SystemTime},
@@ -136,9 +137,6 @@ impl Resolver {
         platforms.sort_unstable();
         platforms.dedup();
         let key = Key { scope, named: named.to_owned(), platforms };
-        if let Some(outcome) = self.0.fresh(&key) {
-            return outcome;
-        }
         let start = |flight| {
             let (inner, key, reference) = (Arc::clone(&self.0), key.clone(), reference.clone());
             self.0.tasks.spawn(async move { inner.fly(flight, key, reference, credentials).await });
@@ -183,14 +181,17 @@ impl Inner {
         match &outcome {
             Ok(resolved) => tracing::debug!(image = %reference, digest = %resolved.digest, "looked up"),
             Err(failure) => {
-                let cause = std::error::Error::source(&**failure).map(tracing::field::display);
-                tracing::debug!(image = %reference, kind = failure.kind(), cause, "look-up failed: {failure}");
+                // As an error and not as text, so that the log has the whole chain of causes.
+                let error = &**failure as &(dyn Error + 'static);
+                tracing::info!(image = %reference, kind = failure.kind(), error, "look-up failed");
             }
         }
         // A failure is remembered from its end on, or a slow one would be forgotten before it is known.
         let checked_at = if outcome.is_ok() { checked_at } else { self.clock.now() };
         let kept = Kept { life: self.life(&outcome), outcome: outcome.clone(), checked_at };
         self.answers.insert(key, kept);
+        // Else the cache makes room only after some tens of entries.
+        self.answers.run_pending_tasks();
         flight.land(outcome);
     }
 

@@ -10,7 +10,10 @@ use reqwest::{
 };
 use rustls::{ClientConfig, RootCertStore};
 use std::{collections::HashSet, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 const MOST_REDIRECTS: usize = 5;
 /// What is read of an error's body, so that its connection can be used again; more is not worth it.
@@ -49,6 +52,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// Whether a redirect led to another origin on the way, so that it is not the word of the one who was asked.
+    pub(crate) foreign: bool,
 }
 
 impl Transport {
@@ -82,15 +87,20 @@ impl Transport {
 
     pub(crate) async fn get(&self, get: Get<'_>) -> Result<Answer, Failure> {
         let Get { mut url, accept, mut authorization, limit } = get;
+        let mut foreign = false;
         for _ in 0..=MOST_REDIRECTS {
+            // Waiting for one's turn is no fault of the registry's, so the request's own time starts after it.
+            let permit = self.permit(&url).await?;
             let hop = self.hop(&url, accept, authorization, limit);
             let answer = timeout(self.request_timeout, hop).await.map_err(|_| Failure::Timeout)??;
+            drop(permit);
             if !is_redirect(answer.status) {
-                return Ok(answer);
+                return Ok(Answer { foreign, ..answer });
             }
             let next = redirected(&url, &answer.headers)?;
             if next.origin() != url.origin() {
                 authorization = None;
+                foreign = true;
             }
             url = next;
         }
@@ -104,7 +114,6 @@ impl Transport {
         authorization: Option<&HeaderValue>,
         limit: Limit,
     ) -> Result<Answer, Failure> {
-        let _permit = self.permit(url).await?;
         let mut request = self.client.get(url.clone()).header(ACCEPT, accept);
         if let Some(value) = authorization {
             request = request.header(AUTHORIZATION, value);
@@ -121,10 +130,10 @@ impl Transport {
                 Bytes::new()
             }
         };
-        Ok(Answer { status, headers, body })
+        Ok(Answer { status, headers, body, foreign: false })
     }
 
-    async fn permit(&self, url: &Url) -> Result<tokio::sync::OwnedSemaphorePermit, Failure> {
+    async fn permit(&self, url: &Url) -> Result<OwnedSemaphorePermit, Failure> {
         let host =
             format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
         let semaphore = self.hosts.get_with(host, || Arc::new(Semaphore::new(self.concurrency_per_host)));
@@ -143,6 +152,7 @@ fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
     let to = from.join(location).map_err(|_| Failure::Protocol("it redirects to what is no URL"))?;
     match to.scheme() {
         "https" => {}
+        // Who speaks to a registry without TLS trusts the network already; what has a digest is verified all the same.
         "http" if from.scheme() == "http" => {}
         "http" => return Err(Failure::Protocol("it redirects from https to http")),
         _ => return Err(Failure::Protocol("it redirects to another scheme than https")),

@@ -87,6 +87,8 @@ impl Accesses {
             (Access::Token { user, password }, Some(sent)) => {
                 (sent == basic(user, password)).then(|| token(repository))
             }
+            // It knows no users, so whoever claims to be one is refused, although nobody need be.
+            (Access::AnonymousToken, Some(_)) => None,
             _ => Some(token(repository)),
         }
     }

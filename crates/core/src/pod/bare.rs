@@ -44,6 +44,11 @@ pub(super) fn build(
             draft.problems.push(Problem::ContainerName(taken.name.to_string()));
         }
     }
+    // A name is unique among regular and init containers together (Kubernetes API, `Container.name`).
+    let injected = if is_supervised(options) { container::SUPERVISOR } else { container::WAIT };
+    if pod.spec.init_containers().iter().any(|taken| taken.name == injected) {
+        draft.problems.push(Problem::ContainerName(injected.to_owned()));
+    }
     let bare = Bare { pod, context, options, hardening };
     let template = bare.template(wrapped);
     bare.check_length(&template, draft);
@@ -119,14 +124,14 @@ impl<'p, 'a> Bare<'p, 'a> {
     /// The node's identifier; where the name is not made yet, the kubelet fills it in.
     fn node_id(&self) -> Value {
         let metadata = self.pod.metadata();
-        let known = metadata.annotation(annotation::NODE_ID).or(metadata.name.as_deref()).or(self.context.name);
-        match known.filter(|name| !name.is_empty()) {
+        let known = [metadata.annotation(annotation::NODE_ID), metadata.name.as_deref(), self.context.name];
+        match known.into_iter().flatten().find(|name| !name.is_empty()) {
             Some(name) => json!({"name": variable::NODE_ID, "value": name}),
             None => field_variable(variable::NODE_ID, "metadata.name"),
         }
     }
 
-    /// Variables of every container.
+    /// Variables of every container. Those of a regular one say how long it has once the pod is to end.
     fn common(&self, name: &str) -> Vec<Value> {
         let mut env = vec![
             json!({"name": variable::CONTAINER_NAME, "value": name}),
@@ -142,6 +147,11 @@ impl<'p, 'a> Bare<'p, 'a> {
             json!({"name": variable::PROGRESS_PATCH_TICK, "value": "1m0s"}),
             json!({"name": variable::PROGRESS_FILE_TICK, "value": "3s"}),
         ]);
+        if name != container::INIT
+            && let Some(seconds) = self.pod.spec.termination_grace_period_seconds
+        {
+            env.push(json!({"name": variable::GRACE_PERIOD, "value": seconds.to_string()}));
+        }
         env
     }
 
@@ -174,7 +184,7 @@ impl<'p, 'a> Bare<'p, 'a> {
         if let Some(policy) = &executor.image_pull_policy {
             own["imagePullPolicy"] = json!(policy);
         }
-        if let Some(resources) = executor.resources.clone().or_else(|| self.hardening.resources()) {
+        if let Some(resources) = self.hardening.resources(executor.resources.as_ref()) {
             own["resources"] = resources;
         }
         let mut context = match &executor.security_context {
@@ -250,7 +260,10 @@ impl<'p, 'a> Bare<'p, 'a> {
             if self.hardening.windows { &self.options.executor.windows_image } else { &self.options.executor.image };
         match self.pod.spec.volumes().iter().find(|v| v.name == volume::EXECUTOR_IMAGE) {
             Some(taken) if taken.image.is_some() => {}
-            Some(_) => draft.problems.push(Problem::VolumeName(volume::EXECUTOR_IMAGE.to_owned())),
+            Some(_) => {
+                let volume = volume::EXECUTOR_IMAGE;
+                draft.problems.push(Problem::VolumeName { volume, needed: "an image volume" });
+            }
             None => {
                 let mut image = json!({"reference": reference});
                 if let Some(policy) = &self.options.executor.image_pull_policy {
@@ -272,7 +285,7 @@ impl<'p, 'a> Bare<'p, 'a> {
 
     fn default_container(&self, wrapped: &[usize], draft: &mut Draft) {
         let containers = || wrapped.iter().map(|index| self.pod.spec.containers[*index].name.as_str());
-        let Some(name) = containers().find(|name| *name == container::MAIN).or_else(|| containers().last()) else {
+        let Some(name) = containers().find(|name| *name == container::MAIN).or_else(|| containers().next_back()) else {
             return;
         };
         draft.annotations.push((annotation::DEFAULT_CONTAINER, name.to_owned()));

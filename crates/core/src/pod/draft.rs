@@ -85,7 +85,7 @@ impl Draft {
             return;
         }
         match container.mount_at(path::SHARED) {
-            Some(mount) if mount.name == volume::SHARED => {}
+            Some(mount) if mount.name == volume::SHARED && mount.is_whole() && mount.read_only != Some(true) => {}
             Some(mount) => self.problems.push(Problem::MountPath {
                 container: container.name.to_string(),
                 volume: mount.name.to_string(),
@@ -96,10 +96,10 @@ impl Draft {
     }
 
     /// Sees to it that the pod has an `emptyDir` of this name.
-    pub(super) fn empty_dir(&mut self, pod: &Pod<'_>, name: &str) {
+    pub(super) fn empty_dir(&mut self, pod: &Pod<'_>, name: &'static str) {
         match pod.spec.volumes().iter().find(|volume| volume.name == name) {
             Some(volume) if volume.empty_dir.is_some() => {}
-            Some(_) => self.problems.push(Problem::VolumeName(name.to_owned())),
+            Some(_) => self.problems.push(Problem::VolumeName { volume: name, needed: "an emptyDir" }),
             None => self.volumes.append(json!({"name": name, "emptyDir": {}})),
         }
     }
@@ -108,7 +108,7 @@ impl Draft {
     pub(super) fn mount_executor_image(&mut self, place: Place, container: &Container<'_>) {
         let mount = json!({"name": volume::EXECUTOR_IMAGE, "mountPath": path::EXECUTOR_IMAGE, "readOnly": true});
         match container.mount_at(path::EXECUTOR_IMAGE) {
-            Some(taken) if taken.name == volume::EXECUTOR_IMAGE => {}
+            Some(taken) if taken.name == volume::EXECUTOR_IMAGE && taken.is_whole() => {}
             Some(taken) => self.problems.push(Problem::MountPath {
                 container: container.name.to_string(),
                 volume: taken.name.to_string(),

@@ -65,7 +65,7 @@ pub struct ExecutorOptions {
     pub args: Vec<String>,
     /// Further variables of init and wait, as `EnvVar` objects.
     pub env: Vec<Value>,
-    /// `resources`; `None` leaves them to the profile.
+    /// `resources`: requests and limits each go before the profile's.
     pub resources: Option<Value>,
     /// `securityContext`, before the profile.
     pub security_context: Option<Value>,

@@ -93,16 +93,18 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
     };
 
     let wrapped = wrapped_containers(pod, &shape, template.as_ref(), options, &mut draft);
-    if shape.origin == Origin::Bare {
+    if shape.origin == Origin::Bare && wrapped.is_empty() {
+        // Without a container to run, what was injected would wait for nobody.
+    } else if shape.origin == Origin::Bare {
         bare::build(pod, context, options, &hardening, &wrapped, &mut draft);
     } else {
-        emissary::convert(pod, &shape, options, &hardening, &mut draft);
+        emissary::convert(pod, &shape, options, &hardening, !wrapped.is_empty(), &mut draft);
         harden(&shape, context, options, &hardening, &mut draft);
     }
 
-    let prefix = if shape.origin == Origin::Bare { bare::prefix(options) } else { emissary::prefix(&shape, options) };
-    let supervised =
-        shape.role(Role::Supervisor).is_some() || (shape.origin == Origin::Bare && bare::is_supervised(options));
+    let prefix =
+        if shape.origin == Origin::Bare { bare::prefix(options) } else { emissary::prefix(pod, &shape, options) };
+    let supervised = shape.is_supervised(pod) || (shape.origin == Origin::Bare && bare::is_supervised(options));
     let mut plan =
         Plan { draft, commands: Vec::new(), pending: Vec::new(), stamp: stamp(pod, options), size: pod.text().len() };
     for index in wrapped {
@@ -129,6 +131,7 @@ fn wrapped_containers(
     } else {
         Vec::new()
     };
+    let is_legacy = shape.executor != super::Executor::Emissary;
     let mut wrapped = Vec::with_capacity(pod.spec.containers.len());
     for (index, container) in pod.spec.containers.iter().enumerate() {
         let name = container.name.as_str();
@@ -137,8 +140,8 @@ fn wrapped_containers(
         }
         let by_operator = options.wrap.contains(name) || asked_for.contains(&name);
         let by_controller = match template {
-            // What podSpecPatch adds has the shared volume from 3.3 on, whatever the executor; 3.1 wraps before patching.
-            Some(template) => template.names(name) || (shape.origin != Origin::V31 && shares(container)),
+            // What podSpecPatch adds has the shared volume in 3.3, whatever the executor; 3.1 wraps before patching.
+            Some(template) => template.names(name) || (is_legacy && shape.origin == Origin::V33 && shares(container)),
             None => !options.injected_sidecars.contains(name),
         };
         if !by_controller && !by_operator {
@@ -227,11 +230,6 @@ impl Plan {
             }
         }
         distinct
-    }
-
-    /// Whether the answers can change the outcome: a pod that is denied anyway need not wait for them.
-    pub fn is_denied(&self) -> bool {
-        !self.draft.problems.is_empty()
     }
 
     fn command(

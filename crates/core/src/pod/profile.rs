@@ -87,10 +87,22 @@ impl Hardening<'_, '_> {
         }
     }
 
-    /// The resources of an injected container where nobody says any: enough for what argoexec was measured to use, and no
-    /// limit on CPU, which would only slow a step's start.
-    pub(super) fn resources(&self) -> Option<Value> {
-        (self.profile != Profile::None)
-            .then(|| json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}))
+    /// The resources of an injected container: requests and limits each from `stated` where it has them, else from the
+    /// profile, which gives what argoexec was measured to use, and no limit on CPU, since that would only slow a step's
+    /// start. `limits: {}` says that there are to be none.
+    pub(super) fn resources(&self, stated: Option<&Value>) -> Option<Value> {
+        let profiles = match self.profile {
+            Profile::None => json!({}),
+            _ => json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}),
+        };
+        let mut resources = match stated {
+            Some(Value::Object(fields)) => fields.clone(),
+            _ => Map::new(),
+        };
+        for (field, value) in profiles.as_object().into_iter().flatten() {
+            resources.entry(field.clone()).or_insert_with(|| value.clone());
+        }
+        resources.retain(|_, quantities| quantities.as_object().is_none_or(|quantities| !quantities.is_empty()));
+        (!resources.is_empty()).then_some(Value::Object(resources))
     }
 }

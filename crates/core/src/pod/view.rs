@@ -66,6 +66,8 @@ pub struct Spec<'a> {
     pub(super) restart_policy: Option<Text<'a>>,
     #[serde(default)]
     pub(super) share_process_namespace: Option<bool>,
+    #[serde(default)]
+    pub(super) termination_grace_period_seconds: Option<i64>,
     #[serde(borrow, default, deserialize_with = "null_as_default")]
     pub(super) security_context: SecurityContext<'a>,
     #[serde(borrow, default, deserialize_with = "null_as_default")]
@@ -222,6 +224,13 @@ pub(super) struct Mount<'a> {
     pub(super) sub_path_expr: Option<Text<'a>>,
     #[serde(default)]
     pub(super) read_only: Option<bool>,
+}
+
+impl Mount<'_> {
+    /// Whether it shows all of its volume, not a part of it.
+    pub(super) fn is_whole(&self) -> bool {
+        [&self.sub_path, &self.sub_path_expr].into_iter().flatten().all(|part| part.is_empty())
+    }
 }
 
 /// `Volume`: its name, and which two of its many sources it has.

@@ -12,28 +12,40 @@ pub(super) struct Slot<'t, 'a> {
     /// Whether `mainContainer` of the controller's configuration is merged below it.
     pub(super) is_main: bool,
     own: &'t Container<'a>,
+    /// From the Workflow's `templateDefaults`.
     inherited: Option<&'t Container<'a>>,
+    /// From the controller's `workflowDefaults`, over which all else is merged.
+    configured: Option<&'t Container<'a>>,
 }
 
 impl<'t, 'a> Slot<'t, 'a> {
-    pub(super) fn image(&self) -> Option<&'t str> {
-        self.own.image().or_else(|| self.inherited.and_then(Container::image))
+    /// What it is merged from, the first going before the others.
+    fn layers(&self) -> impl Iterator<Item = &'t Container<'a>> {
+        [Some(self.own), self.inherited, self.configured].into_iter().flatten()
     }
 
+    pub(super) fn image(&self) -> Option<&'t str> {
+        self.layers().find_map(Container::image)
+    }
+
+    /// Whether the object itself gives it a command.
     pub(super) fn has_command(&self) -> bool {
         self.own.has_command() || self.inherited.is_some_and(Container::has_command)
     }
 
+    /// Whether its image or command comes from the controller's configuration, which may be another by the time it runs.
+    pub(super) fn is_configured(&self) -> bool {
+        let has_image = [Some(self.own), self.inherited].into_iter().flatten().any(|layer| layer.image().is_some());
+        self.configured.is_some_and(|defaults| defaults.has_command() || (!has_image && defaults.image().is_some()))
+    }
+
     pub(super) fn args(&self) -> &'t [Text<'a>] {
-        match (self.own.args(), self.inherited) {
-            ([], Some(inherited)) => inherited.args(),
-            (own, _) => own,
-        }
+        self.layers().map(Container::args).find(|args| !args.is_empty()).unwrap_or_default()
     }
 
     /// Whether the controller puts a script's path behind the args, so that the image's `CMD` never counts.
     pub(super) fn has_script(&self) -> bool {
-        self.own.has_source() || self.inherited.is_some_and(Container::has_source)
+        self.layers().any(Container::has_source)
     }
 
     pub(super) fn has_command_field(&self) -> bool {
@@ -45,47 +57,66 @@ impl<'t, 'a> Slot<'t, 'a> {
     }
 }
 
-/// The containers of a template whose command Argo would look up. Init containers are not among them, nor is what only
-/// `templateDefaults` has: that is merged into templates with other images too.
-pub(super) fn slots<'t, 'a>(
-    path: &Path,
-    template: &'t Template<'a>,
-    defaults: Option<&'t Template<'a>>,
-) -> Vec<Slot<'t, 'a>> {
-    let mut slots = Vec::with_capacity(1 + template.sidecars.len());
-    let single = [
-        ("container", &template.container, defaults.and_then(|d| d.container.as_ref())),
-        ("script", &template.script, defaults.and_then(|d| d.script.as_ref())),
-    ];
-    for (member, own, inherited) in single {
-        if let Some(own) = own {
-            slots.push(Slot { path: path.member(member), name: MAIN, is_main: true, own, inherited });
-        }
-    }
-    if let Some(set) = &template.container_set {
-        let inherited = defaults.and_then(|d| d.container_set.as_ref()).map(|set| set.containers.as_slice());
-        let path = path.member("containerSet").member("containers");
-        slots.extend(named(&path, &set.containers, inherited.unwrap_or_default(), true));
-    }
-    let inherited = defaults.map(|d| d.sidecars.as_slice()).unwrap_or_default();
-    slots.extend(named(&path.member("sidecars"), &template.sidecars, inherited, false));
-    slots
+/// What a template inherits from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Defaults<'t, 'a> {
+    /// The Workflow's own `templateDefaults`.
+    pub(super) own: Option<&'t Template<'a>>,
+    /// Those of the controller's `workflowDefaults`.
+    pub(super) controllers: Option<&'t Template<'a>>,
 }
 
-/// Lists of containers are merged by name (strategic merge, merge key `name`).
-fn named<'t, 'a>(
-    path: &Path,
-    own: &'t [Container<'a>],
-    inherited: &'t [Container<'a>],
-    is_main: bool,
-) -> impl Iterator<Item = Slot<'t, 'a>> {
-    own.iter().enumerate().map(move |(index, own)| Slot {
-        path: path.index(index),
-        name: own.name.as_str(),
-        is_main,
-        own,
-        inherited: inherited.iter().find(|inherited| inherited.name == own.name),
-    })
+impl<'t, 'a> Defaults<'t, 'a> {
+    /// Both, the first going before the second.
+    pub(super) fn both(self) -> impl Iterator<Item = &'t Template<'a>> {
+        [self.own, self.controllers].into_iter().flatten()
+    }
+
+    /// The sidecars without a command that a template gets from the Workflow's `templateDefaults` alone.
+    pub(super) fn sidecars_of(self, template: &'t Template<'a>) -> impl Iterator<Item = &'t str> {
+        let runs = template.container.is_some() || template.script.is_some() || template.container_set.is_some();
+        let sidecars = self.own.filter(|_| runs).map(|defaults| defaults.sidecars.as_slice()).unwrap_or_default();
+        let is_new = |sidecar: &&Container<'_>| template.sidecars.iter().all(|own| own.name != *sidecar.name);
+        sidecars.iter().filter(|sidecar| !sidecar.has_command()).filter(is_new).map(|sidecar| sidecar.name.as_str())
+    }
+}
+
+/// The containers of a template whose command Argo would look up. Init containers are not among them, nor is what only
+/// `templateDefaults` has: that is merged into templates with other images too.
+pub(super) fn slots<'t, 'a>(path: &Path, template: &'t Template<'a>, defaults: Defaults<'t, 'a>) -> Vec<Slot<'t, 'a>> {
+    let Defaults { own: inherited, controllers: configured } = defaults;
+    let mut slots = Vec::with_capacity(1 + template.sidecars.len());
+    type Member<'t, 'a> = fn(&'t Template<'a>) -> Option<&'t Container<'a>>;
+    let single: [(&str, Member<'t, 'a>); 2] =
+        [("container", |template| template.container.as_ref()), ("script", |template| template.script.as_ref())];
+    for (member, of) in single {
+        if let Some(own) = of(template) {
+            let (inherited, configured) = (inherited.and_then(of), configured.and_then(of));
+            slots.push(Slot { path: path.member(member), name: MAIN, is_main: true, own, inherited, configured });
+        }
+    }
+    type Members<'t, 'a> = fn(&'t Template<'a>) -> &'t [Container<'a>];
+    let lists: [(Path, bool, Members<'t, 'a>); 2] = [
+        (path.member("containerSet").member("containers"), true, |template| {
+            template.container_set.as_ref().map(|set| set.containers.as_slice()).unwrap_or_default()
+        }),
+        (path.member("sidecars"), false, |template| &template.sidecars),
+    ];
+    for (path, is_main, of) in lists {
+        // Lists of containers are merged by name (strategic merge, merge key `name`).
+        let named = |defaults: Option<&'t Template<'a>>, name: &str| {
+            defaults.and_then(|defaults| of(defaults).iter().find(|other| other.name == *name))
+        };
+        slots.extend(of(template).iter().enumerate().map(|(index, own)| Slot {
+            path: path.index(index),
+            name: own.name.as_str(),
+            is_main,
+            own,
+            inherited: named(inherited, &own.name),
+            configured: named(configured, &own.name),
+        }));
+    }
+    slots
 }
 
 /// A template and where it stands.

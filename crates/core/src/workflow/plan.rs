@@ -1,4 +1,4 @@
-use super::containers::{Placed, Slot, slots, templates};
+use super::containers::{Defaults, Placed, Slot, slots, templates};
 use super::options::{Kind, WorkflowOptions};
 use super::patch::may_touch;
 use super::view::{Spec, Template};
@@ -64,12 +64,9 @@ pub fn plan(
     }
     let unreadable = |source| NotAWorkflow { kind: kind.name(), source };
     let spec = spec_of(text, kind).map_err(unreadable)?;
-    // The controller's defaults hold where the object has none of its own.
-    let controllers: Option<Template<'_>> = match &workflow.controller.template_defaults {
-        Some(defaults) if spec.template_defaults.is_none() => Deserialize::deserialize(defaults).ok(),
-        _ => None,
-    };
-    let defaults = spec.template_defaults.as_ref().or(controllers.as_ref());
+    let controllers: Option<Template<'_>> =
+        workflow.controller.template_defaults.as_ref().and_then(|defaults| Deserialize::deserialize(defaults).ok());
+    let defaults = Defaults { own: spec.template_defaults.as_ref(), controllers: controllers.as_ref() };
     let spec_patch = spec.pod_spec_patch.as_deref().or(workflow.controller.pod_spec_patch.as_deref());
 
     let mut plan = Plan { filled: Vec::new(), pending: Vec::new(), warnings: Vec::new() };
@@ -79,24 +76,17 @@ pub fn plan(
         &spec.templates,
     ) {
         let Placed { path, name, template } = placed;
-        let patches: Vec<&str> = [
-            spec_patch,
-            template.pod_spec_patch.as_deref(),
-            defaults.and_then(|defaults| defaults.pod_spec_patch.as_deref()),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        let selector = [
-            template.node_selector.as_ref(),
-            defaults.and_then(|d| d.node_selector.as_ref()),
-            spec.node_selector.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
-        .next();
+        let layers = || std::iter::once(template).chain(defaults.both());
+        let patches: Vec<&str> =
+            spec_patch.into_iter().chain(layers().filter_map(|layer| layer.pod_spec_patch.as_deref())).collect();
+        let selector = layers().find_map(|layer| layer.node_selector.as_ref()).or(spec.node_selector.as_ref());
         let placement =
             Placement::of(selector.and_then(selected_os), selector.and_then(selected_architecture), options);
+        for sidecar in defaults.sidecars_of(template) {
+            let why = "only templateDefaults has it, where nothing is filled".to_owned();
+            let (template, container) = (name.clone(), sidecar.to_owned());
+            plan.warnings.push(Warning::NotFilled { template, container, why });
+        }
         for slot in slots(&path, template, defaults) {
             if slot.has_command() {
                 continue;
@@ -178,8 +168,11 @@ impl Plan {
         if patches.iter().any(|patch| may_touch(patch, slot.name)) {
             return self.leave(&subject, "podSpecPatch may change its image or command".to_owned());
         }
-        if slot.is_main && (decides("command") || decides("image")) {
-            return self.leave(&subject, "the controller's mainContainer sets its image or command".to_owned());
+        if slot.is_main && (decides("command") || decides("args") || decides("image")) {
+            return self.leave(&subject, "the controller's mainContainer sets its image, command or args".to_owned());
+        }
+        if slot.is_configured() {
+            return self.leave(&subject, "the controller's workflowDefaults set its image or command".to_owned());
         }
         let reference = match Reference::parse(image) {
             Ok(reference) => reference,

@@ -1,9 +1,12 @@
 use crate::setup::{HandClock, keyring, plain, question, resolver, soon};
 use emissary_registry::{Failure, Keyring, Options, Question};
 use sample_registry::{Access, Fault, Image, RunningRegistry, SampleRegistry};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 fn registry() -> SampleRegistry {
@@ -42,7 +45,13 @@ async fn each_kind_costs_no_more_than_it_must() {
         (
             "hub:1",
             Some("right"),
-            &["401 - /v2/hub/manifests/1", "200 + /token", "200 + /v2/hub/manifests/1", "200 + /v2/hub/blobs/"],
+            &[
+                "401 - /v2/hub/manifests/1",
+                "401 + /token",
+                "200 - /token",
+                "200 + /v2/hub/manifests/1",
+                "200 + /v2/hub/blobs/",
+            ],
         ),
         (
             "basic:1",
@@ -135,6 +144,37 @@ async fn one_token_for_all_who_wait_for_it() {
     let answers = questions.iter().map(|question| resolver.resolve(question, soon()));
     assert!(futures_util::future::join_all(answers).await.iter().all(Result::is_ok));
     assert_eq!(registry.requests().iter().filter(|request| request.path.starts_with("/token")).count(), 1);
+}
+
+#[tokio::test]
+async fn one_refusal_for_all_who_wait_for_it() {
+    let hook =
+        |head: &sample_registry::RequestHead| (head.path == "/token").then(|| Fault::Delay(Duration::from_millis(500)));
+    let registry = registry().fault(hook).start().await.unwrap();
+    let resolver = resolver(Options { concurrency_per_host: 100, ..plain(&registry) });
+    let questions: Vec<_> = (0..10).map(|tag| question(&registry, &format!("token:{tag}"), &[])).collect();
+    let answers = questions.iter().map(|question| resolver.resolve(question, soon()));
+    for answer in futures_util::future::join_all(answers).await {
+        assert_eq!(answer.unwrap_err().kind(), "unauthorized");
+    }
+    assert_eq!(registry.requests().iter().filter(|request| request.path.starts_with("/token")).count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_hidden_from_one_may_be_shown_to_the_next() {
+    // As registries do that would not even say whether a private repository exists.
+    let hook = |head: &sample_registry::RequestHead| {
+        let stranger = head.authorization.as_ref().is_some_and(|sent| !sent.ends_with("bWU6cmlnaHQ="));
+        stranger.then(|| Fault::status(404))
+    };
+    let registry = registry().fault(hook).start().await.unwrap();
+    let ask = async |keyring| {
+        let question = Question { keyring, ..question(&registry, "basic:1", &[]) };
+        resolver(plain(&registry)).resolve(&question, soon()).await
+    };
+    let (stranger, owner) = (keyring(&registry, "me", "wrong"), keyring(&registry, "me", "right"));
+    assert_eq!(ask(stranger.clone()).await.unwrap_err().kind(), "not-found");
+    assert!(ask(Keyring::union([stranger, owner])).await.is_ok());
 }
 
 #[tokio::test]

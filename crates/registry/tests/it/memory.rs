@@ -27,7 +27,7 @@ async fn a_hundred_at_once_are_one() {
 
 #[tokio::test]
 async fn a_look_up_outlives_its_asker() {
-    let registry = slow(Duration::from_millis(100)).await;
+    let registry = slow(Duration::from_millis(200)).await;
     let tasks = TaskTracker::new();
     let resolver = Resolver::new(plain(&registry), tasks.clone()).unwrap();
     let question = question(&registry, "app:1", &["linux/amd64"]);
@@ -66,7 +66,13 @@ async fn an_answer_is_fresh_for_its_time() {
 #[tokio::test]
 async fn what_a_digest_names_is_read_once() {
     let clock = HandClock::default();
-    let registry = SampleRegistry::new().put("app:1", image("x")).put("app:same", image("x")).start().await.unwrap();
+    let registry = SampleRegistry::new()
+        .put("app:1", image("x"))
+        .put("app:same", image("x"))
+        .put("app:single", Image::new("linux/amd64").cmd(&["y"]))
+        .start()
+        .await
+        .unwrap();
     let resolver = resolver(Options { clock: clock.clock(), ..plain(&registry) });
     resolver.resolve(&question(&registry, "app:1", &["linux/amd64"]), soon()).await.unwrap();
     clock.turn(3600);
@@ -78,6 +84,11 @@ async fn what_a_digest_names_is_read_once() {
     let by_digest = format!("app@{}", registry.digest("app:1").unwrap());
     resolver.resolve(&question(&registry, &by_digest, &["linux/amd64"]), soon()).await.unwrap();
     assert_eq!(registry.requests().len(), 5);
+    for requests in [7, 8] {
+        clock.turn(3600);
+        resolver.resolve(&question(&registry, "app:single", &[]), soon()).await.unwrap();
+        assert_eq!(registry.requests().len(), requests);
+    }
 }
 
 #[tokio::test]
@@ -99,6 +110,43 @@ async fn failures_are_remembered_by_kind() {
             assert_eq!(registry.requests().len(), requests, "{name} after {turn} s more");
         }
     }
+}
+
+#[tokio::test]
+async fn memory_is_bounded_in_bytes() {
+    const IMAGES: usize = 16;
+    let mut registry = SampleRegistry::new();
+    for n in 0..IMAGES {
+        let image = Image::new("linux/amd64").cmd(&["x".repeat(20_000).as_str(), &n.to_string()]);
+        registry = registry.put(&format!("app:{n}"), image);
+    }
+    let registry = registry.start().await.unwrap();
+    for (cache_bytes, forgotten) in [(8 << 20, false), (100_000, true)] {
+        let resolver = resolver(Options { cache_bytes, ..plain(&registry) });
+        let before = registry.requests().len();
+        for n in (0..IMAGES).chain(0..IMAGES) {
+            resolver.resolve(&question(&registry, &format!("app:{n}"), &[]), soon()).await.unwrap();
+        }
+        // All of them are some 320 kB, twice.
+        let requests = registry.requests().len() - before;
+        assert_eq!(requests > 3 * IMAGES, forgotten, "{requests} requests with {cache_bytes} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_failure_is_remembered_from_its_end() {
+    let clock = HandClock::default();
+    let turned = clock.clone();
+    let hook = move |_: &sample_registry::RequestHead| {
+        turned.turn(10);
+        Some(Fault::status(503))
+    };
+    let registry = SampleRegistry::new().fault(hook).start().await.unwrap();
+    let resolver = resolver(Options { clock: clock.clock(), ..plain(&registry) });
+    for _ in 0..2 {
+        resolver.resolve(&question(&registry, "app:1", &[]), soon()).await.unwrap_err();
+    }
+    assert_eq!(registry.requests().len(), 1);
 }
 
 #[tokio::test]

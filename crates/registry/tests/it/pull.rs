@@ -1,6 +1,6 @@
 use crate::setup::{ask, listed, plain, question, resolver, shown, soon};
 use emissary_core::image::Reference;
-use emissary_registry::{Failure, Question};
+use emissary_registry::{Failure, Options, Proxies, Question};
 use sample_registry::{Image, Index, Manifest, RunningRegistry, SampleRegistry};
 
 fn app(platform: &str) -> Image {
@@ -26,6 +26,10 @@ async fn registry() -> RunningRegistry {
         .put("app:nested", Index::oci().nested(Index::oci().nested(multi())))
         .put("app:deep", deep)
         .put("app:silent", Index::oci().image_without_platform(app("linux/s390x")).image(app("linux/amd64")))
+        .put(
+            "app:tuned",
+            Index::oci().image(app("linux/amd64/v3")).image(app("linux/amd64")).image(app("linux/arm/v6")),
+        )
         .put("app:bare", Image::new("").cmd(&["x"]))
         .put("app:empty", Image::new("linux/amd64").config(r#"{"os":"linux","architecture":"amd64","config":null}"#))
         .put("app:chart", artifact("application/vnd.cncf.helm.config.v1+json"))
@@ -95,6 +99,19 @@ async fn finds_what_an_image_runs() {
             &["linux/amd64", "windows/amd64"],
         ),
         ("app:nested", &["linux/amd64"], &["linux/amd64: /app linux/amd64 + run"], &["linux/amd64", "linux/arm64"]),
+        // The one that is exactly what is wanted, wherever it stands, else one that will do.
+        (
+            "app:tuned",
+            &["linux/amd64"],
+            &["linux/amd64: /app linux/amd64 + run"],
+            &["linux/amd64/v3", "linux/amd64", "linux/arm/v6"],
+        ),
+        (
+            "app:tuned",
+            &["linux/amd64/v3"],
+            &["linux/amd64/v3: /app linux/amd64/v3 + run"],
+            &["linux/amd64/v3", "linux/amd64", "linux/arm/v6"],
+        ),
         ("app:silent", &["linux/s390x"], &["linux/s390x: /app linux/s390x + run"], &["linux/amd64", "linux/s390x"]),
     ];
     for (name, platforms, processes, offered) in table {
@@ -146,4 +163,24 @@ async fn a_digest_goes_before_a_tag() {
     let reference = Reference::parse(&registry.reference(&format!("app@{absent}"))).unwrap();
     let failure = resolver.resolve(&Question { reference, ..question }, soon()).await.unwrap_err();
     assert_eq!(failure.kind(), "not-found");
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_when_told() {
+    // A registry serves as its own proxy: it looks only at the path of what it is asked.
+    let registry = registry().await;
+    let proxies = |no_proxy: &str| Proxies {
+        http: Some(format!("http://{}", registry.address())),
+        no_proxy: no_proxy.to_owned(),
+        ..Proxies::default()
+    };
+    // Nobody listens there.
+    let host = "127.0.0.1:1";
+    let options = |proxies| Options { plain_http: vec![host.to_owned()], proxies, ..plain(&registry) };
+    let reference = Reference::parse(&format!("{host}/app:single")).unwrap();
+    let question = Question { reference, ..question(&registry, "app:single", &[]) };
+    resolver(options(proxies(""))).resolve(&question, soon()).await.unwrap();
+    assert_eq!(registry.requests().len(), 2);
+    resolver(options(proxies("127.0.0.1"))).resolve(&question, soon()).await.unwrap_err();
+    assert_eq!(registry.requests().len(), 2);
 }

@@ -7,7 +7,8 @@ const MAX_LENGTH: usize = 255 + 1 + 128;
 
 /// A glob over image names, normalised as a reference is.
 ///
-/// `*` matches any run of characters within one path component or within the tag, `**` any run, slashes included; a run may be empty.
+/// `*` matches any run of characters within one path component or within the tag, `**` any run, slashes included; a run
+/// may be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Glob {
     /// Pattern of `registry/repository`.
@@ -77,7 +78,8 @@ impl Glob {
     }
 }
 
-/// Completes a name as a reference is: Docker Hub unless the first component looks like a host, `library` for a bare name.
+/// Completes a name as a reference is: Docker Hub unless the first component looks like a host, `library` for a bare
+/// name.
 fn with_registry(name: &str) -> String {
     let looks_like_host = |first: &str| {
         first == "localhost" || first.contains(['.', ':']) || first.bytes().any(|byte| byte.is_ascii_uppercase())
@@ -99,7 +101,8 @@ fn with_registry(name: &str) -> String {
 
 /// Whether `text` fits `pattern`, in time linear in one times the other and without recursion.
 ///
-/// A mismatch goes back to the latest `*` and lets it take one byte more; where that byte is a slash, to the latest `**`.
+/// A mismatch goes back to the latest `*` and lets it take one byte more; where that byte is a slash, to the latest
+/// `**`.
 fn wild(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let (mut one, mut many) = (None, None);
@@ -132,8 +135,9 @@ fn wild(pattern: &[u8], text: &[u8]) -> bool {
 
 /// Many globs, found by the characters before their first wildcard.
 ///
-/// A name is walked once; at each length at which some glob's literal prefix ends, the prefix so far is looked up by hash.
-/// So 20,000 globs for 20,000 teams cost an image one walk and one candidate; only globs that share a prefix are tried one by one.
+/// A name is walked once; at each length at which some glob's literal prefix ends, the prefix so far is looked up by
+/// hash. So 20,000 globs for 20,000 teams cost an image one walk and one candidate; only globs that share a prefix are
+/// tried one by one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Globs {
     /// Each glob and the position of its entry.

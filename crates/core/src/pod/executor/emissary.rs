@@ -6,14 +6,19 @@ use super::super::profile::Hardening;
 use super::super::view::Pod;
 use super::{Executor, Origin, Own, Role, Shape, docker, kubelet, pns};
 use crate::outcome::Problem;
-use emissary_contract::{PROGRAM, container, path, variable, verb, volume};
+use emissary_contract::{MAX_VARIABLE, PROGRAM, container, path, variable, verb, volume};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 /// What stands before a wrapped command.
-pub(in crate::pod) fn prefix(shape: &Shape<'_, '_>, options: &Options) -> Vec<String> {
-    let supervised = shape.role(Role::Supervisor).is_some();
-    let program = if supervised { path::EXECUTOR_IN_IMAGE } else { path::EXECUTOR };
+pub(in crate::pod) fn prefix(pod: &Pod<'_>, shape: &Shape<'_, '_>, options: &Options) -> Vec<String> {
+    // What the controller has put before one command is right for another.
+    if let Some(wrapped) = pod.spec.containers.iter().find(|container| container.is_wrapped())
+        && let Some(end) = wrapped.command().iter().position(|word| word == "--")
+    {
+        return wrapped.command()[..=end].iter().map(ToString::to_string).collect();
+    }
+    let program = if shape.is_supervised(pod) { path::EXECUTOR_IN_IMAGE } else { path::EXECUTOR };
     let mut words = vec![program.to_owned(), verb::EMISSARY.to_owned()];
     match shape.origin {
         Origin::V31 | Origin::V33 => {}
@@ -41,13 +46,14 @@ pub(in crate::pod) fn convert(
     shape: &Shape<'_, '_>,
     options: &Options,
     hardening: &Hardening<'_, '_>,
+    anything_to_wrap: bool,
     draft: &mut Draft,
 ) {
     let legacy = shape.executor != Executor::Emissary;
     if legacy {
         take_off(pod, shape, draft);
     }
-    if shape.role(Role::Supervisor).is_some() {
+    if shape.is_supervised(pod) || (shape.own.is_empty() && !anything_to_wrap) {
         return;
     }
     draft.empty_dir(pod, volume::SHARED);
@@ -76,7 +82,7 @@ pub(in crate::pod) fn convert(
 /// Puts `init` at its place among the init containers.
 pub(in crate::pod) fn inject_init(pod: &Pod<'_>, options: &Options, init: Value, draft: &mut Draft) {
     let others = pod.spec.init_containers();
-    if others.iter().any(|other| other.name == container::INIT) {
+    if others.iter().chain(&pod.spec.containers).any(|other| other.name == container::INIT) {
         draft.problems.push(Problem::ContainerName(container::INIT.to_owned()));
     }
     let proxies = others.iter().take_while(|other| other.is_native_sidecar()).count();
@@ -91,7 +97,12 @@ fn place(own: &Own<'_, '_>) -> Place {
 }
 
 fn take_off(pod: &Pod<'_>, shape: &Shape<'_, '_>, draft: &mut Draft) {
-    let socket = match docker::socket(pod, |index| shape.is_own(index)) {
+    // Under another executor a volume of that name is the user's.
+    let socket = match shape.executor {
+        Executor::Docker => docker::socket(pod, |index| shape.is_own(index)),
+        _ => docker::Socket::Absent,
+    };
+    let socket = match socket {
         docker::Socket::Absent => false,
         docker::Socket::Goes(index) => {
             draft.volumes.remove(index);
@@ -168,14 +179,19 @@ fn init_like(
         command.extend(["--loglevel".to_owned(), options.executor.log_level.clone()]);
     } else {
         command.extend(from.command().get(2..).unwrap_or_default().iter().map(ToString::to_string));
-        if !from.args().is_empty() {
-            init.insert("args".to_owned(), json!(from.args().iter().map(|word| word.as_str()).collect::<Vec<_>>()));
-        }
+    }
+    if !from.args().is_empty() {
+        init.insert("args".to_owned(), json!(from.args().iter().map(|word| word.as_str()).collect::<Vec<_>>()));
     }
     init.insert("command".to_owned(), json!(command));
 
     let mut env = Vec::with_capacity(pattern.variables().len());
     for variable in pattern.variables() {
+        let bytes = variable.name.len() + variable.value.as_deref().unwrap_or_default().len() + 2;
+        if bytes > MAX_VARIABLE {
+            let (container, variable) = (container::INIT.to_owned(), variable.name.to_string());
+            return Err(Problem::VariableSize { container, variable, bytes, limit: MAX_VARIABLE });
+        }
         match variable.name.as_str() {
             name if kubelet::is_its_variable(name) => {}
             variable::GRACE_PERIOD => {}
@@ -190,11 +206,11 @@ fn init_like(
     mounts.push(shared_mount());
     init.insert("volumeMounts".to_owned(), Value::Array(mounts));
 
-    let mut resources = parse(from.resources, "resources")?;
-    if resources.as_object().is_none_or(Map::is_empty) {
-        resources = options.executor.resources.clone().or_else(|| hardening.resources()).unwrap_or_else(|| json!({}));
-    }
-    if resources.as_object().is_some_and(|resources| !resources.is_empty()) {
+    let resources = match parse(from.resources, "resources")? {
+        Value::Object(own) if !own.is_empty() => Some(Value::Object(own)),
+        _ => hardening.resources(options.executor.resources.as_ref()),
+    };
+    if let Some(resources) = resources {
         init.insert("resources".to_owned(), resources);
     }
 
