@@ -119,7 +119,7 @@ impl Serve {
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         let set = match format {
             LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
-            LogFormat::Json => builder.json().flatten_event(true).try_init(),
+            LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
         };
         set.map_err(|error| anyhow::anyhow!("cannot log: {error}"))
     }
