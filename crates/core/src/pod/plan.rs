@@ -1,4 +1,5 @@
 use super::bare;
+use super::context::Context;
 use super::draft::{Draft, Place};
 use super::executor::{Origin, Role, Shape, emissary, recognise};
 use super::options::Options;
@@ -18,15 +19,6 @@ use serde_json::{Map, Value, json};
 /// The size that an object may have after rewriting, in bytes of compact JSON. The API server refuses requests over about
 /// 1.5 MiB (etcd's own limit); below that stands what its defaulting adds afterwards.
 const MAX_OBJECT: usize = 1 << 20;
-
-/// What is known of a pod beside the pod itself.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Context<'a> {
-    /// The pod's name by the request, where the object has none. Absent with `generateName`.
-    pub name: Option<&'a str>,
-    /// Whether the namespace enforces Pod Security Standards' `restricted`.
-    pub namespace_restricted: bool,
-}
 
 /// Everything that is decided before the registries have answered.
 #[derive(Debug)]

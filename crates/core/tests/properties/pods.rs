@@ -11,15 +11,28 @@ use serde_json::{Map, Value, json};
 
 const IMAGES: [&str; 6] = ["both", "entrypoint-only", "cmd-only", "empty", "slow", "docker.io/library/both:latest"];
 const VARIABLES: [&str; 7] = [
-    "A", "B", "ARGO_CONTAINER_NAME", "ARGO_TEMPLATE", "ARGO_KUBELET_HOST", "ARGO_CONTAINER_RUNTIME_EXECUTOR",
+    "A",
+    "B",
+    "ARGO_CONTAINER_NAME",
+    "ARGO_TEMPLATE",
+    "ARGO_KUBELET_HOST",
+    "ARGO_CONTAINER_RUNTIME_EXECUTOR",
     "ARGO_TERMINATION_GRACE_PERIOD_SECONDS",
 ];
 /// Of mounts; each stands for a volume of its own choice.
 const PATHS: [&str; 9] = [
-    "/data", "/data/", "/tmp", "/var/run/argo", "/argo-bin", "/var/run/docker.sock", "relative", "/relative",
+    "/data",
+    "/data/",
+    "/tmp",
+    "/var/run/argo",
+    "/argo-bin",
+    "/var/run/docker.sock",
+    "relative",
+    "/relative",
     "/var/run/secrets/kubernetes.io/serviceaccount",
 ];
-const USERS_VOLUMES: [&str; 6] = ["data", "docker-sock", "var-run-argo", "tmp-dir-argo", "argoexec-bin", "kube-api-access-x"];
+const USERS_VOLUMES: [&str; 6] =
+    ["data", "docker-sock", "var-run-argo", "tmp-dir-argo", "argoexec-bin", "kube-api-access-x"];
 
 /// What made the pod.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,7 +75,8 @@ fn users_volumes() -> impl Strategy<Value = Vec<Value>> {
             with(with(json!({"name": name}), source), more)
         })
     };
-    subsequence(USERS_VOLUMES.to_vec(), 0..3).prop_flat_map(move |names| names.into_iter().map(volume).collect::<Vec<_>>())
+    subsequence(USERS_VOLUMES.to_vec(), 0..3)
+        .prop_flat_map(move |names| names.into_iter().map(volume).collect::<Vec<_>>())
 }
 
 fn environment() -> impl Strategy<Value = Value> {
@@ -80,7 +94,10 @@ fn environment() -> impl Strategy<Value = Value> {
 fn mounts(volumes: Vec<String>) -> impl Strategy<Value = Value> {
     let count = if volumes.is_empty() { 0 } else { 2 };
     let volumes = if volumes.is_empty() { vec![String::new()] } else { volumes };
-    let more = vec((select(volumes), unknown(), select(vec![json!({}), json!({"readOnly": true}), json!({"subPath": "s"})])), count);
+    let more = vec(
+        (select(volumes), unknown(), select(vec![json!({}), json!({"readOnly": true}), json!({"subPath": "s"})])),
+        count,
+    );
     (subsequence(PATHS.to_vec(), 0..=count), more).prop_map(|(paths, more)| {
         let mount = |(path, (volume, unknown, own)): (&str, (String, Map<String, Value>, Value))| {
             let Value::Object(own) = own else { unreachable!() };
@@ -93,13 +110,32 @@ fn mounts(volumes: Vec<String>) -> impl Strategy<Value = Value> {
 /// A container of the user's.
 fn container(name: String, volumes: Vec<String>) -> impl Strategy<Value = Value> {
     let words = || {
-        prop_oneof![Just(Value::Null), Just(json!([])), vec("[a-z$({})\"\\\\é -]{1,4}", 1..3).prop_map(|words| json!(words))]
+        prop_oneof![
+            Just(Value::Null),
+            Just(json!([])),
+            vec("[a-z$({})\"\\\\é -]{1,4}", 1..3).prop_map(|words| json!(words))
+        ]
     };
-    let context = select(vec![json!({}), json!({"runAsUser": 0}), json!({"privileged": true, "capabilities": {"add": ["X"]}})]);
-    (select(&IMAGES[..]), present(words()), present(words()), present(environment()), present(mounts(volumes)), present(context), unknown())
+    let context =
+        select(vec![json!({}), json!({"runAsUser": 0}), json!({"privileged": true, "capabilities": {"add": ["X"]}})]);
+    (
+        select(&IMAGES[..]),
+        present(words()),
+        present(words()),
+        present(environment()),
+        present(mounts(volumes)),
+        present(context),
+        unknown(),
+    )
         .prop_map(move |(image, command, args, env, mounts, context, more)| {
             let mut container = Map::from_iter([("name".to_owned(), json!(name)), ("image".to_owned(), json!(image))]);
-            let fields = [("command", command), ("args", args), ("env", env), ("volumeMounts", mounts), ("securityContext", context)];
+            let fields = [
+                ("command", command),
+                ("args", args),
+                ("env", env),
+                ("volumeMounts", mounts),
+                ("securityContext", context),
+            ];
             container.extend(fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
             with(Value::Object(container), more)
         })
