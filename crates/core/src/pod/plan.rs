@@ -139,8 +139,9 @@ fn wrapped_containers(
         }
         let by_operator = options.wrap.contains(name) || asked_for.contains(&name);
         let by_controller = match template {
-            // What podSpecPatch adds has the shared volume from 3.3 on, whatever the executor; 3.1 wraps before patching.
-            Some(template) => template.names(name) || (shape.origin != Origin::V31 && shares(container)),
+            // What podSpecPatch adds has the shared volume in 3.3, whatever the executor; 3.1 wraps before patching, and from
+            // 3.4 on Argo itself has wrapped it.
+            Some(template) => template.names(name) || (shape.origin == Origin::V33 && shares(container)),
             None => !options.injected_sidecars.contains(name),
         };
         if !by_controller && !by_operator {
