@@ -12,16 +12,68 @@ use serde_json::{Map, Value, json};
 
 /// Names of fields that the code reads, and some that it does not.
 const WORDS: [&str; 44] = [
-    "metadata", "name", "generateName", "namespace", "labels", "annotations", "ownerReferences", "apiVersion", "kind",
-    "uid", "spec", "containers", "initContainers", "volumes", "restartPolicy", "shareProcessNamespace",
-    "securityContext", "nodeSelector", "os", "affinity", "nodeAffinity",
-    "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms", "matchExpressions", "key", "operator",
-    "values", "image", "command", "args", "env", "value", "resources", "volumeMounts", "mountPath", "subPath",
-    "emptyDir", "hostPath", "templates", "templateDefaults", "container", "containerSet", "sidecars", "steps",
+    "metadata",
+    "name",
+    "generateName",
+    "namespace",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "apiVersion",
+    "kind",
+    "uid",
+    "spec",
+    "containers",
+    "initContainers",
+    "volumes",
+    "restartPolicy",
+    "shareProcessNamespace",
+    "securityContext",
+    "nodeSelector",
+    "os",
+    "affinity",
+    "nodeAffinity",
+    "requiredDuringSchedulingIgnoredDuringExecution",
+    "nodeSelectorTerms",
+    "matchExpressions",
+    "key",
+    "operator",
+    "values",
+    "image",
+    "command",
+    "args",
+    "env",
+    "value",
+    "resources",
+    "volumeMounts",
+    "mountPath",
+    "subPath",
+    "emptyDir",
+    "hostPath",
+    "templates",
+    "templateDefaults",
+    "container",
+    "containerSet",
+    "sidecars",
+    "steps",
 ];
 const TEXTS: [&str; 16] = [
-    "", "main", "wait", "init", "supervisor", "Never", "alpine", "argoexec", "emissary", "resource",
-    "/var/run/argo", "/var/run/argo/argoexec", "var-run-argo", "docker-sock", "ARGO_TEMPLATE", "offloaded",
+    "",
+    "main",
+    "wait",
+    "init",
+    "supervisor",
+    "Never",
+    "alpine",
+    "argoexec",
+    "emissary",
+    "resource",
+    "/var/run/argo",
+    "/var/run/argo/argoexec",
+    "var-run-argo",
+    "docker-sock",
+    "ARGO_TEMPLATE",
+    "offloaded",
 ];
 
 pub(crate) fn value() -> impl Strategy<Value = Value> {
@@ -45,9 +97,12 @@ pub(crate) fn value() -> impl Strategy<Value = Value> {
 /// A container by the API's rules as far as types go, and by no other.
 fn container() -> impl Strategy<Value = Value> {
     let words = || prop_oneof![Just(Value::Null), vec(select(&TEXTS[..]), 0..3).prop_map(|words| json!(words))];
-    let mount = (select(&TEXTS[..]), select(&TEXTS[..])).prop_map(|(name, path)| json!({"name": name, "mountPath": path}));
-    let variable = (select(&TEXTS[..]), select(&TEXTS[..])).prop_map(|(name, value)| json!({"name": name, "value": value}));
-    let fields = (select(&TEXTS[..]), select(&TEXTS[..]), words(), words(), vec(mount, 0..3), vec(variable, 0..3), value());
+    let mount =
+        (select(&TEXTS[..]), select(&TEXTS[..])).prop_map(|(name, path)| json!({"name": name, "mountPath": path}));
+    let variable =
+        (select(&TEXTS[..]), select(&TEXTS[..])).prop_map(|(name, value)| json!({"name": name, "value": value}));
+    let fields =
+        (select(&TEXTS[..]), select(&TEXTS[..]), words(), words(), vec(mount, 0..3), vec(variable, 0..3), value());
     fields.prop_map(|(name, image, command, args, mounts, env, context)| {
         json!({"name": name, "image": image, "command": command, "args": args, "volumeMounts": mounts, "env": env,
                "securityContext": context})
@@ -111,7 +166,8 @@ pub(crate) fn check(text: &str, options: &Options) -> Result<(), TestCaseError> 
     }
     for outcome in outcomes {
         if let Outcome::Rewrite(edits, _) = outcome {
-            let mut object: Value = serde_json::from_str(text).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let mut object: Value =
+                serde_json::from_str(text).map_err(|error| TestCaseError::fail(error.to_string()))?;
             prop_assert!(edits.apply(&mut object).is_ok(), "{} does not apply", json!(edits));
         }
     }

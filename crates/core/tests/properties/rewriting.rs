@@ -139,12 +139,16 @@ fn survives(before: &Value, after: &Value) -> Result<(), TestCaseError> {
     let (old, new) = (&before["spec"], &after["spec"]);
     same_but(old, new, &["containers", "initContainers", "volumes", "shareProcessNamespace"])?;
     let is_pns = old["shareProcessNamespace"] == true;
-    prop_assert_eq!(&new["shareProcessNamespace"], &if is_pns { Value::Null } else { old["shareProcessNamespace"].clone() });
+    prop_assert_eq!(
+        &new["shareProcessNamespace"],
+        &if is_pns { Value::Null } else { old["shareProcessNamespace"].clone() }
+    );
     let is_docker = named(list(old, "volumes"), &json!("docker-sock"))
         .is_some_and(|volume| volume["hostPath"]["path"] == "/any/where.sock");
     in_order(list(old, "volumes"), list(new, "volumes"), |volume| !is_docker || volume["name"] != "docker-sock")?;
     for field in ["containers", "initContainers"] {
-        let names = |list: &[Value]| list.iter().map(|container| json!({"name": container["name"]})).collect::<Vec<_>>();
+        let names =
+            |list: &[Value]| list.iter().map(|container| json!({"name": container["name"]})).collect::<Vec<_>>();
         in_order(&names(list(old, field)), &names(list(new, field)), |_| true)?;
         for old in list(old, field) {
             let new = named(list(new, field), &old["name"]).unwrap();
@@ -171,7 +175,10 @@ fn survives(before: &Value, after: &Value) -> Result<(), TestCaseError> {
 fn same_but(before: &Value, after: &Value, edited: &[&str]) -> Result<(), TestCaseError> {
     let rest = |value: &Value| -> Map<String, Value> {
         let fields = value.as_object().into_iter().flatten();
-        fields.filter(|(key, _)| !edited.contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect()
+        fields
+            .filter(|(key, _)| !edited.contains(&key.as_str()))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
     };
     prop_assert_eq!(rest(before), rest(after));
     Ok(())

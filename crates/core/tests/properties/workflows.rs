@@ -19,7 +19,10 @@ fn container() -> impl Strategy<Value = Value> {
     (prop::option::of(select(&IMAGES[..])), words(), words(), prop::option::of(select(vec!["", "print(1)"])), unknown())
         .prop_map(|(image, command, args, source, mut fields)| {
             let known = [
-                ("image", image.map(Value::from)), ("command", command), ("args", args), ("source", source.map(Value::from)),
+                ("image", image.map(Value::from)),
+                ("command", command),
+                ("args", args),
+                ("source", source.map(Value::from)),
             ];
             fields.extend(known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
             Value::Object(fields)
@@ -41,7 +44,8 @@ fn template() -> impl Strategy<Value = Value> {
         container().prop_map(move |script| part("script", script)),
         vec(container(), 0..3).prop_map(move |members| part("containerSet", json!({"containers": named(members)}))),
     ];
-    let patch = select(vec![None, None, Some(r#"{"containers":[{"name":"main","image":"b"}]}"#), Some("containers: {{x}}")]);
+    let patch =
+        select(vec![None, None, Some(r#"{"containers":[{"name":"main","image":"b"}]}"#), Some("containers: {{x}}")]);
     (kind, vec(container(), 0..2), patch, unknown()).prop_map(|(mut template, sidecars, patch, more)| {
         if !sidecars.is_empty() {
             template["sidecars"] = named(sidecars);
@@ -72,8 +76,13 @@ pub(crate) fn workflow() -> impl Strategy<Value = Value> {
 fn pass(workflow: &Value) -> Outcome {
     let empty = ImageIndex::default();
     let indexes = Indexes { operator: &empty, shipped: &empty };
-    let plan =
-        workflow::plan(&workflow.to_string(), Kind::Workflow, &Options::default(), &WorkflowOptions::default(), &indexes);
+    let plan = workflow::plan(
+        &workflow.to_string(),
+        Kind::Workflow,
+        &Options::default(),
+        &WorkflowOptions::default(),
+        &indexes,
+    );
     let plan = plan.unwrap().unwrap();
     let answers = answers(&plan.look_ups());
     plan.apply(&answers, &indexes)
