@@ -132,7 +132,8 @@ fn wrapped_containers(
         }
         let by_operator = options.wrap.contains(name) || asked_for.contains(&name);
         let by_controller = match template {
-            // What podSpecPatch adds has the shared volume in 3.3, whatever the executor; 3.1 wraps before patching.
+            // What podSpecPatch adds has the shared volume in 3.3, whatever the executor; 3.1 wraps before patching, and a
+            // controller that builds for emissary has wrapped it itself.
             Some(template) => template.names(name) || (is_legacy && shape.origin == Origin::V33 && shares(container)),
             None => !options.injected_sidecars.contains(name),
         };

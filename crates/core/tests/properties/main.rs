@@ -21,7 +21,7 @@ proptest! {
 
     #[test]
     fn a_rewritten_pod_is_sound_and_final(pod in pods::pod(), options in pods::options(), restricted: bool) {
-        rewriting::check(&pod, &options, restricted)?;
+        rewriting::check(&pod, &options.options(), restricted)?;
     }
 
     #[test]
@@ -31,7 +31,7 @@ proptest! {
 
     #[test]
     fn any_json_with_the_apis_words_is_no_reason_to_panic(object in arbitrary::object(), options in pods::options()) {
-        arbitrary::check(&object.to_string(), &options)?;
+        arbitrary::check(&object.to_string(), &options.options())?;
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::arbitrary::unknown;
 use emissary_core::image::Platform;
-use emissary_core::pod::{Layout, NamePatterns, Options, Overrides, Profile};
+use emissary_core::pod::{Layout, NamePatterns, Options, Profile};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -92,7 +92,7 @@ fn environment() -> impl Strategy<Value = Value> {
 }
 
 fn mounts(volumes: Vec<String>) -> impl Strategy<Value = Value> {
-    let count = if volumes.is_empty() { 0 } else { 2 };
+    let count = if volumes.is_empty() { 0 } else { 4 };
     let volumes = if volumes.is_empty() { vec![String::new()] } else { volumes };
     let more = vec(
         (select(volumes), unknown(), select(vec![json!({}), json!({"readOnly": true}), json!({"subPath": "s"})])),
@@ -198,13 +198,17 @@ fn made() -> impl Strategy<Value = Made> {
 
 /// A pod with the label of a Workflow.
 pub(crate) fn pod() -> impl Strategy<Value = Value> {
-    (made(), users_volumes()).prop_flat_map(|(made, volumes)| {
+    (made(), users_volumes(), 0_u8..8).prop_flat_map(|(made, volumes, reserved)| {
         let named: Vec<String> = volumes.iter().map(|volume| volume["name"].as_str().unwrap().to_owned()).collect();
-        let names = match made {
-            // Some that Argo reserves, and what others inject.
-            Made::Bare => vec!["main", "a", "b", "istio-proxy", "artifact-plugin-x", "wait", "init", "supervisor"],
-            _ => vec!["main", "a", "b", "istio-proxy", "init"],
-        };
+        // What others inject, and seldom what Argo reserves.
+        let (mut names, mut init_names) = (vec!["main", "a", "b", "istio-proxy"], vec!["prepare", "proxy"]);
+        if made == Made::Bare {
+            names.push("artifact-plugin-x");
+        }
+        if reserved == 0 {
+            names.extend(["init", "wait", "supervisor"].into_iter().take(if made == Made::Bare { 3 } else { 1 }));
+            init_names.extend(["init", "wait", "supervisor"]);
+        }
         let all = subsequence(names, 1..4).prop_shuffle();
         let containers = {
             let named = named.clone();
@@ -212,7 +216,7 @@ pub(crate) fn pod() -> impl Strategy<Value = Value> {
                 names.into_iter().map(|name| container(name.to_owned(), named.clone())).collect::<Vec<_>>()
             })
         };
-        let init = subsequence(vec!["prepare", "proxy", "init", "wait"], 0..2).prop_flat_map(move |names| {
+        let init = subsequence(init_names, 0..2).prop_flat_map(move |names| {
             names.into_iter().map(|name| container(name.to_owned(), named.clone())).collect::<Vec<_>>()
         });
         let more = (unknown(), unknown(), unknown(), any::<bool>(), any::<bool>(), 0_u8..10);
@@ -273,7 +277,7 @@ fn assemble(
             volumes.push(json!({"name": "argoexec-bin", "image": {"reference": "i"}}));
         }
         containers.insert(0, own(if supervised { "supervisor" } else { "wait" }, made, &template));
-        init.retain(|container| container["name"] != "wait");
+        init.retain(|container| !["wait", "supervisor"].contains(&container["name"].as_str().unwrap()));
         let is_free = !containers.iter().chain(&init).any(|container| container["name"] == "init");
         let must = matches!(made, Made::V31("emissary") | Made::V33("emissary") | Made::V35);
         if (must || has_init) && is_free && !supervised {
@@ -305,24 +309,48 @@ fn assemble(
     with(pod, on_pod)
 }
 
-pub(crate) fn options() -> impl Strategy<Value = Options> {
-    let profiles = vec![Profile::PssRestricted, Profile::PspLegacy, Profile::Openshift, Profile::None];
-    let layouts = vec![Layout::Init, Layout::Supervisor];
-    (select(profiles), select(layouts), any::<[bool; 5]>()).prop_map(
-        |(profile, layout, [harden, after_proxies, wrap, stamp, arm])| Options {
+/// What an operator chose; short where it is printed, unlike what becomes of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Chosen {
+    profile: Profile,
+    layout: Layout,
+    harden: bool,
+    after_proxies: bool,
+    wrap_istio: bool,
+    arm_too: bool,
+    stamp: bool,
+}
+
+impl Chosen {
+    pub(crate) fn options(&self) -> Options {
+        let Self { profile, layout, harden, after_proxies, wrap_istio, arm_too, stamp } = *self;
+        let architectures = if arm_too { &["amd64", "arm64"][..] } else { &["amd64"] };
+        Options {
             profile,
             layout,
             harden_argo_containers: harden,
             init_after_proxies: after_proxies,
             injected_sidecars: NamePatterns::new(["istio-*"]).unwrap(),
-            wrap: NamePatterns::new(wrap.then_some("istio-proxy")).unwrap(),
-            overrides: Overrides::default(),
+            wrap: NamePatterns::new(wrap_istio.then_some("istio-proxy")).unwrap(),
             stamp: if stamp { "v1 x".to_owned() } else { String::new() },
-            platforms: match arm {
-                true => vec![Platform::new("linux", "amd64", None), Platform::new("linux", "arm64", None)],
-                false => vec![Platform::new("linux", "amd64", None)],
-            },
+            platforms: architectures.iter().map(|architecture| Platform::new("linux", architecture, None)).collect(),
             ..Options::default()
+        }
+    }
+}
+
+pub(crate) fn options() -> impl Strategy<Value = Chosen> {
+    let profiles = vec![Profile::PssRestricted, Profile::PspLegacy, Profile::Openshift, Profile::None];
+    let layouts = vec![Layout::Init, Layout::Supervisor];
+    (select(profiles), select(layouts), any::<[bool; 5]>()).prop_map(
+        |(profile, layout, [harden, after_proxies, wrap_istio, arm_too, stamp])| Chosen {
+            profile,
+            layout,
+            harden,
+            after_proxies,
+            wrap_istio,
+            arm_too,
+            stamp,
         },
     )
 }
