@@ -224,8 +224,13 @@ impl<'p, 'a> Bare<'p, 'a> {
                 draft.warnings.push(Warning::MountNotMirrored { container, path: at.to_owned() });
                 continue;
             }
+            let below = format!("{}{}{at}", path::MIRROR, if at.starts_with('/') { "" } else { "/" });
+            if mirrors.iter().any(|known: &Value| known["mountPath"] == below.as_str()) {
+                // `x` and `/x` are two mounts to the API server and one place to the container runtime.
+                continue;
+            }
             let mut mirror = copy_mount(mount);
-            mirror["mountPath"] = json!(format!("{}{}{at}", path::MIRROR, if at.starts_with('/') { "" } else { "/" }));
+            mirror["mountPath"] = json!(below);
             if let Some(fields) = mirror.as_object_mut() {
                 fields.remove("readOnly");
             }
