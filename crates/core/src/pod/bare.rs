@@ -224,8 +224,13 @@ impl<'p, 'a> Bare<'p, 'a> {
                 draft.warnings.push(Warning::MountNotMirrored { container, path: at.to_owned() });
                 continue;
             }
+            // Other spellings of one path are two in a container, and one below another path.
+            let below = format!("{}{}{at}", path::MIRROR, if at.starts_with('/') { "" } else { "/" });
+            if mirrors.iter().any(|other: &Value| other["mountPath"] == below) {
+                continue;
+            }
             let mut mirror = copy_mount(mount);
-            mirror["mountPath"] = json!(format!("{}{}{at}", path::MIRROR, if at.starts_with('/') { "" } else { "/" }));
+            mirror["mountPath"] = json!(below);
             if let Some(fields) = mirror.as_object_mut() {
                 fields.remove("readOnly");
             }
