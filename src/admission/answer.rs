@@ -104,9 +104,9 @@ impl Response {
             }
             (Outcome::Rewrite(edits, findings), Mode::DryRun) => {
                 let text = format!(
-                    "dry run, nothing changed: would make {} edits and fill {} commands",
-                    edits.operations().len(),
-                    findings.provenance.len()
+                    "dry run, nothing changed: would make {} and fill {}",
+                    message::count(edits.operations().len(), "edit"),
+                    message::count(findings.provenance.len(), "command")
                 );
                 body.warnings.insert(0, message::one_line(&text));
                 if let Ok(patch) = serde_json::to_string(edits) {

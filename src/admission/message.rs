@@ -34,6 +34,11 @@ pub(super) fn one_line(text: &str) -> String {
     cut(&text.replace(char::is_control, " "), WARNING)
 }
 
+/// `1 edit`, `2 edits`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// What is known of each filled command.
 fn provenance(all: &[Provenance]) -> String {
     let lines = all.iter().map(|Provenance { container, image, source, command }| {

@@ -1,8 +1,8 @@
 use super::Exit;
 use super::look_ups::{LookUpArguments, keyring, own_platform, resolver};
-use super::output::{ERROR, WARNING};
-use super::settings::{SettingsArguments, report};
-use crate::settings::{Snapshot, load};
+use super::output::ERROR;
+use super::settings::{SettingsArguments, list, load};
+use crate::settings::Snapshot;
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use emissary_core::image::{ImageProcess, IndexEntry, Platform, Reference};
@@ -86,13 +86,8 @@ impl Resolve {
 
     async fn resolve(self) -> anyhow::Result<Exit> {
         let Self { images, output, settings, look_ups } = self;
-        let files: Vec<String> = look_ups.image_index.iter().map(|file| file.display().to_string()).collect();
-        let files = (!files.is_empty()).then(|| serde_json::json!(files).to_string());
-        let sources = settings.sources([("--image-index", "imageIndex.files", files)])?;
-        let (snapshot, said) = load(&sources).map_err(|problems| report(&problems))?;
-        for problem in said.problems {
-            anstream::eprintln!("{WARNING} {problem}");
-        }
+        let files = list(look_ups.image_index.iter().map(|file| file.display()));
+        let snapshot = load(&settings.sources([("--image-index", "imageIndex.files", files)])?)?;
         let docker_config = look_ups.docker_config.clone().or_else(|| snapshot.settings.registry.docker_config.clone());
         let ask = Ask {
             keyring: keyring(docker_config.as_deref())?,
@@ -129,7 +124,7 @@ impl Ask<'_> {
     async fn one(&self, image: String) -> Result<Answer, (Exit, String)> {
         let reference = Reference::parse(&image).map_err(|error| (Exit::BadInput, format!("{image}: {error}")))?;
         if let Some(hit) = self.snapshot.index.find(&reference) {
-            return Ok(self.from_index(&image, &reference, "index", hit.key, hit.entry));
+            return Ok(self.indexed(&image, &reference, "index", hit.key, hit.entry));
         }
         let question =
             Question { reference: reference.clone(), platforms: self.platforms.clone(), keyring: self.keyring.clone() };
@@ -144,13 +139,13 @@ impl Ask<'_> {
                 platforms: resolved.processes.iter().map(|(p, _, process)| OnPlatform::of(Some(p), process)).collect(),
             }),
             Err(failure) => match self.snapshot.shipped.find(&reference) {
-                Some(hit) => Ok(self.from_index(&image, &reference, "shipped", hit.key, hit.entry)),
+                Some(hit) => Ok(self.indexed(&image, &reference, "shipped", hit.key, hit.entry)),
                 None => Err((Exit::Denied, complaint(&image, &failure))),
             },
         }
     }
 
-    fn from_index(
+    fn indexed(
         &self,
         image: &str,
         reference: &Reference,

@@ -2,10 +2,10 @@ use super::Exit;
 use super::look_ups::{LookUpArguments, keyring, resolver};
 use super::objects::{Object, Told};
 use super::output::{BOLD, DIM, ERROR, GREEN, RED, Styled, WARNING, YELLOW, diff};
-use super::settings::{SettingsArguments, report};
+use super::settings::{SettingsArguments, list, load};
 use crate::manifest::{self, to_yaml};
 use crate::mutation::{Asking, Rules, Surroundings, mutate};
-use crate::settings::{Snapshot, load};
+use crate::settings::Snapshot;
 use clap::{Args, ValueEnum};
 use emissary_core::outcome::{Findings, Outcome};
 use emissary_registry::Resolver;
@@ -67,20 +67,12 @@ impl Rewrite {
 
     async fn rewrite(self) -> anyhow::Result<Exit> {
         let Self { files, output, profile, offline, settings, look_ups } = self;
-        let quote = |texts: Vec<String>| (!texts.is_empty()).then(|| serde_json::json!(texts).to_string());
         let sources = settings.sources([
             ("--profile", "rewrite.profile", profile),
-            ("--platform", "platforms", quote(look_ups.platform.iter().map(ToString::to_string).collect())),
-            (
-                "--image-index",
-                "imageIndex.files",
-                quote(look_ups.image_index.iter().map(|file| file.display().to_string()).collect()),
-            ),
+            ("--platform", "platforms", list(&look_ups.platform)),
+            ("--image-index", "imageIndex.files", list(look_ups.image_index.iter().map(|file| file.display()))),
         ])?;
-        let (snapshot, said) = load(&sources).map_err(|problems| report(&problems))?;
-        for problem in said.problems {
-            anstream::eprintln!("{WARNING} {problem}");
-        }
+        let snapshot = load(&sources)?;
         let docker_config = look_ups.docker_config.clone().or_else(|| snapshot.settings.registry.docker_config.clone());
         let mut told = Told::new(keyring(docker_config.as_deref())?);
         let resolver = if offline { None } else { Some(resolver(look_ups.options(snapshot.registry()))?) };

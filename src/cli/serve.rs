@@ -1,10 +1,10 @@
 use super::Exit;
 use super::look_ups::{keyring, proxies};
-use super::settings::{SettingsArguments, report};
+use super::settings::{SettingsArguments, list, load, report};
 use crate::admission::{self, Admission, Waiting, routes};
 use crate::mutation::{Facts, Subject, Surroundings};
 use crate::server::{self, CertificateSource, Drain, Limits, Readiness};
-use crate::settings::{Settings, Watch, load, print};
+use crate::settings::{Settings, Watch, print};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use emissary_registry::{Keyring, Resolver};
@@ -81,7 +81,6 @@ impl Surroundings for Alone {
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let quote = |texts: Vec<String>| (!texts.is_empty()).then(|| serde_json::json!(texts).to_string());
         let path = |path: &PathBuf| serde_json::json!(path.display().to_string()).to_string();
         let address = |text: &String| serde_json::json!(text).to_string();
         let Self { mode, listen, plain_listen, certificate, key, image_index, docker_config, .. } = &self;
@@ -91,18 +90,13 @@ impl Serve {
             ("--plain-listen", "server.plainListen", plain_listen.as_ref().map(address)),
             ("--certificate", "server.certificate", certificate.as_ref().map(path)),
             ("--key", "server.key", key.as_ref().map(path)),
-            (
-                "--image-index",
-                "imageIndex.files",
-                quote(image_index.iter().map(|file| file.display().to_string()).collect()),
-            ),
+            ("--image-index", "imageIndex.files", list(image_index.iter().map(|file| file.display()))),
             ("--docker-config", "registry.dockerConfig", docker_config.as_ref().map(path)),
-            ("--plain-http", "registry.plainHTTP", quote(self.plain_http.clone())),
-            ("--allow-network", "registry.allowNetworks", quote(self.allow_network.clone())),
+            ("--plain-http", "registry.plainHTTP", list(&self.plain_http)),
+            ("--allow-network", "registry.allowNetworks", list(&self.allow_network)),
         ])?;
         if self.print_settings {
-            let (snapshot, _) = load(&sources).map_err(|problems| report(&problems))?;
-            anstream::print!("{}", print(&snapshot));
+            anstream::print!("{}", print(&load(&sources)?));
             return Ok(Exit::Fine);
         }
         self.log()?;
@@ -119,7 +113,7 @@ impl Serve {
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         let set = match format {
             LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
-            LogFormat::Json => builder.json().flatten_event(true).try_init(),
+            LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
         };
         set.map_err(|error| anyhow::anyhow!("cannot log: {error}"))
     }

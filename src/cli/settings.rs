@@ -1,5 +1,6 @@
+use super::output::WARNING;
 use crate::manifest::Problem;
-use crate::settings::{Override, Sources};
+use crate::settings::{self, Override, Snapshot, Sources};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -45,4 +46,19 @@ impl SettingsArguments {
 pub(super) fn report(problems: &[Problem]) -> anyhow::Error {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     anyhow::anyhow!("{}", lines.join("\n       "))
+}
+
+/// Reads every source once, and says what is odd about them.
+pub(super) fn load(sources: &Sources) -> anyhow::Result<Snapshot> {
+    let (snapshot, said) = settings::load(sources).map_err(|problems| report(&problems))?;
+    for problem in said.problems {
+        anstream::eprintln!("{WARNING} {problem}");
+    }
+    Ok(snapshot)
+}
+
+/// A flag that may be repeated as the list that a settings file would have; nothing where it was not given.
+pub(super) fn list<T: ToString>(values: impl IntoIterator<Item = T>) -> Option<String> {
+    let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
+    (!values.is_empty()).then(|| serde_json::json!(values).to_string())
 }

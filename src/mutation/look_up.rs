@@ -73,10 +73,7 @@ impl<P> Asking<'_, P> {
                     .map(|(platform, _, process)| (platform.clone(), process.clone()))
                     .collect(),
             }),
-            Err(failure) => {
-                tracing::info!(image = %look_up.reference, error = &*failure as &dyn std::error::Error, "look-up failed");
-                Err(Miss { why: failure.to_string(), transient: failure.is_transient() })
-            }
+            Err(failure) => Err(Miss { why: failure.to_string(), transient: failure.is_transient() }),
         }
     }
 

@@ -78,9 +78,8 @@ pub async fn mutate<P>(
                     Err(skip) => return Ok(Outcome::Skip(skip)),
                 }
             };
-            // A pod that is denied anyway waits for nobody.
-            let look_ups = if plan.is_denied() { Vec::new() } else { plan.look_ups() };
-            let answers = asking.answers(&look_ups).await;
+            // Even for a pod that is denied anyway: its user is told everything at once.
+            let answers = asking.answers(&plan.look_ups()).await;
             Ok(plan.apply(&answers, &rules.indexes))
         }
         Kind::Workflow(kind) => {

@@ -70,7 +70,7 @@ impl Application {
                 if let Some(metrics) = &self.metrics {
                     metrics.panics.inc();
                 }
-                text(StatusCode::INTERNAL_SERVER_ERROR, "the request ended in a bug of this server".to_owned())
+                text(StatusCode::SERVICE_UNAVAILABLE, "the request ended in a bug of this server".to_owned())
             }
         };
         // HTTP/1.1 has no GOAWAY. A client told with an answer goes elsewhere for its next request; one whose idle

@@ -10,6 +10,7 @@ mod index_file;
 mod keys;
 mod layers;
 mod options;
+mod report;
 mod rules;
 mod snapshot;
 mod tree;
@@ -23,6 +24,7 @@ pub use options::{
     Admission, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode, Overridable, Overrides, Profile,
     PullPolicy, Registry, Rewrite, Server, Settings, WorkflowKind, Workflows,
 };
+pub use report::Report;
 pub use snapshot::{Snapshot, Sources, load, shipped_index};
 pub use values::{ImageName, NamePattern, Network, Period, RegistryHost, Size};
-pub use watch::{Report, Watch};
+pub use watch::Watch;

@@ -1,20 +1,12 @@
 //! The one task that follows the sources and publishes snapshots.
 
+use super::report::Report;
 use super::snapshot::{Composer, Snapshot, Sources};
 use crate::manifest::Problem;
 use arc_swap::ArcSwap;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-/// What is wrong with the sources at this moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// What is not in effect because it is not valid, or cannot be read; what was valid before is.
-    pub problems: Vec<Problem>,
-    /// What is valid and takes effect at the next start only.
-    pub restart: Vec<Problem>,
-}
 
 /// The snapshot in effect, and what is wrong with newer sources.
 ///

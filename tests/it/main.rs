@@ -3,5 +3,9 @@
 
 mod architecture;
 mod components;
+mod demo;
+mod examples;
+mod messages;
 mod oracle;
 mod oracles;
+mod serve;

@@ -102,8 +102,7 @@ impl Sessions {
     ) -> Result<Visit<'a>, Failure> {
         let scheme = if transport.is_plain(&scope.registry) { "http" } else { "https" };
         let host = if scope.registry == "docker.io" { DOCKER_HUB_HOST } else { scope.registry.as_str() };
-        let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", scope.repository))
-            .map_err(|_| Failure::Protocol("its name is no host that can be asked"))?;
+        let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", scope.repository)).map_err(|_| Failure::BadHost)?;
         let session = self.0.get_with(Arc::clone(scope), || {
             Arc::new(Session { grant: Mutex::default(), gate: tokio::sync::Mutex::default() })
         });
@@ -125,10 +124,15 @@ impl Session {
 impl Visit<'_> {
     /// Fetches `manifests/…` or `blobs/…` of the repository, finding the way in if it is asked for. The status is 200.
     pub(crate) async fn get(&self, path: &str, accept: &'static str, limit: Limit) -> Result<Answer, Failure> {
-        let url = self.base.join(path).map_err(|_| Failure::Protocol("its name makes no URL"))?;
+        let url = self.base.join(path).map_err(|_| Failure::BadHost)?;
         let fetch = async |grant: Option<&Grant>| {
             let authorization = grant.map(|grant| &grant.value);
-            self.transport.get(Get { url: url.clone(), accept, authorization, limit }).await
+            let answer = self.transport.get(Get { url: url.clone(), accept, authorization, limit }).await?;
+            // A store of blobs that refuses is not asked how it would like to be paid: the credentials are not for it.
+            if answer.foreign && is_refusal(answer.status) {
+                return Err(Failure::Rejected { status: answer.status.as_u16() });
+            }
+            Ok(answer)
         };
         let known = self.session.grant(self.clock.now());
         let mut answer = fetch(known.as_ref()).await?;

@@ -29,6 +29,9 @@ pub enum Failure {
     #[error("the look-up was interrupted")]
     Interrupted,
 
+    /// A registry's name that the grammar of references allows and that of URLs does not, such as `1.2.3.4.5`.
+    #[error("the registry's name is neither a host name nor an address")]
+    BadHost,
     /// HTTP 404: no such repository, tag or digest.
     #[error("the registry has no such image; check its name and tag")]
     NotFound,
@@ -93,7 +96,8 @@ impl Failure {
             | Self::RateLimited { .. }
             | Self::ServerError { .. }
             | Self::Interrupted => true,
-            Self::NotFound
+            Self::BadHost
+            | Self::NotFound
             | Self::Unauthorized { .. }
             | Self::Rejected { .. }
             | Self::NotAnImage { .. }
@@ -112,6 +116,7 @@ impl Failure {
             Self::RateLimited { .. } => "rate-limited",
             Self::ServerError { .. } => "server-error",
             Self::Interrupted => "interrupted",
+            Self::BadHost => "bad-host",
             Self::NotFound => "not-found",
             Self::Unauthorized { .. } => "unauthorized",
             Self::Rejected { .. } => "rejected",

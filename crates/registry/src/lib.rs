@@ -5,6 +5,25 @@
 //! Both ends of it are strangers. Image names are written by tenants, so anyone can make this crate talk to a registry of
 //! theirs; every body is therefore read under a cap, everything that has a digest is verified, credentials go to the
 //! registry that they were written for and to no other host, and what a registry says is never repeated to a user.
+//!
+//! ```no_run
+//! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+//! use emissary_registry::{Keyring, Options, Question, Resolver};
+//! use std::time::Duration;
+//!
+//! let resolver = Resolver::new(Options::default(), tokio_util::task::TaskTracker::new())?;
+//! let question = Question {
+//!     reference: "alpine:3.20".parse()?,
+//!     platforms: vec!["linux/amd64".parse()?],
+//!     keyring: Keyring::anonymous(),
+//! };
+//! let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+//! for (platform, digest, process) in &resolver.resolve(&question, deadline).await?.processes {
+//!     println!("{platform} {digest} {:?} {:?}", process.entrypoint, process.cmd);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 #![warn(missing_docs)]
 
 mod authorization;

@@ -68,6 +68,12 @@ impl Contents {
         };
         Self(Cache::builder().weigher(weight).max_capacity(bytes).build())
     }
+
+    fn insert(&self, key: (Arc<Scope>, Digest), content: Arc<Content>) {
+        self.0.insert(key, content);
+        // Left to itself the cache makes room after some tens of entries, and an entry can be large.
+        self.0.run_pending_tasks();
+    }
 }
 
 /// Roughly the bytes that a process takes.
@@ -230,7 +236,7 @@ impl LookUp<'_> {
             Document::Index(entries) => Content::Index(entries),
             Document::Manifest { config } => Content::Image(self.config(&config).await?),
         });
-        self.contents.0.insert((Arc::clone(&self.scope), digest.clone()), Arc::clone(&content));
+        self.contents.insert((Arc::clone(&self.scope), digest.clone()), Arc::clone(&content));
         Ok(content)
     }
 

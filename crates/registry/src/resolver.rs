@@ -190,6 +190,8 @@ impl Inner {
         let checked_at = if outcome.is_ok() { checked_at } else { self.clock.now() };
         let kept = Kept { life: self.life(&outcome), outcome: outcome.clone(), checked_at };
         self.answers.insert(key, kept);
+        // Else the cache makes room only after some tens of entries.
+        self.answers.run_pending_tasks();
         flight.land(outcome);
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// Whether a redirect led to another origin on the way, so that it is not the word of the one who was asked.
+    pub(crate) foreign: bool,
 }
 
 impl Transport {
@@ -85,6 +87,7 @@ impl Transport {
 
     pub(crate) async fn get(&self, get: Get<'_>) -> Result<Answer, Failure> {
         let Get { mut url, accept, mut authorization, limit } = get;
+        let mut foreign = false;
         for _ in 0..=MOST_REDIRECTS {
             // Waiting for one's turn is no fault of the registry's, so the request's own time starts after it.
             let permit = self.permit(&url).await?;
@@ -92,11 +95,12 @@ impl Transport {
             let answer = timeout(self.request_timeout, hop).await.map_err(|_| Failure::Timeout)??;
             drop(permit);
             if !is_redirect(answer.status) {
-                return Ok(answer);
+                return Ok(Answer { foreign, ..answer });
             }
             let next = redirected(&url, &answer.headers)?;
             if next.origin() != url.origin() {
                 authorization = None;
+                foreign = true;
             }
             url = next;
         }
@@ -126,7 +130,7 @@ impl Transport {
                 Bytes::new()
             }
         };
-        Ok(Answer { status, headers, body })
+        Ok(Answer { status, headers, body, foreign: false })
     }
 
     async fn permit(&self, url: &Url) -> Result<OwnedSemaphorePermit, Failure> {
@@ -148,6 +152,7 @@ fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
     let to = from.join(location).map_err(|_| Failure::Protocol("it redirects to what is no URL"))?;
     match to.scheme() {
         "https" => {}
+        // Who speaks to a registry without TLS trusts the network already; what has a digest is verified all the same.
         "http" if from.scheme() == "http" => {}
         "http" => return Err(Failure::Protocol("it redirects from https to http")),
         _ => return Err(Failure::Protocol("it redirects to another scheme than https")),

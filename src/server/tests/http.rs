@@ -54,7 +54,7 @@ async fn a_panic_is_an_answer_and_the_connection_goes_on() {
     for protocol in ["h2", "http/1.1"] {
         let client = fixture.client(protocol);
         let answer = client.get(fixture.url("/panic")).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(!answer.text().await.unwrap().contains("on purpose"), "what went wrong is for our log");
         let answer = client.post(fixture.url("/length")).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);

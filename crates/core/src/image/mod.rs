@@ -6,6 +6,7 @@ mod index;
 mod platform;
 mod process;
 mod reference;
+mod text;
 
 pub use command::{Effective, effective, escape};
 pub use digest::{Digest, DigestAlgorithm, DigestError};

@@ -1,9 +1,9 @@
 //! A pod that nothing of Argo's has touched: everything is injected, in the layout of Argo 4.1.
 
+use super::context::Context;
 use super::draft::{Draft, Place, shared_mount};
 use super::executor::emissary::{copy_mount, inject_init, log_flags};
 use super::options::{Layout, Options};
-use super::plan::Context;
 use super::profile::Hardening;
 use super::view::{Container, Pod};
 use crate::outcome::{Problem, Warning};

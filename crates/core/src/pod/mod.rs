@@ -4,6 +4,7 @@
 //! do; [`Plan::apply`] takes the answers. Both are pure, so a recorded admission can be decided again.
 
 mod bare;
+mod context;
 mod draft;
 mod executor;
 mod options;
@@ -14,8 +15,9 @@ mod select;
 mod template;
 mod view;
 
+pub use context::Context;
 pub use executor::Executor;
 pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Profile};
 pub(crate) use placement::{Placement, selected_architecture, selected_os};
-pub use plan::{Context, Plan, plan};
+pub use plan::{Plan, plan};
 pub use view::{NotAPod, Pod, Spec};

@@ -1,4 +1,5 @@
 use super::bare;
+use super::context::Context;
 use super::draft::{Draft, Place};
 use super::executor::{Origin, Role, Shape, emissary, recognise};
 use super::options::Options;
@@ -18,15 +19,6 @@ use serde_json::{Map, Value, json};
 /// The size that an object may have after rewriting, in bytes of compact JSON. The API server refuses requests over about
 /// 1.5 MiB (etcd's own limit); below that stands what its defaulting adds afterwards.
 const MAX_OBJECT: usize = 1 << 20;
-
-/// What is known of a pod beside the pod itself.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Context<'a> {
-    /// The pod's name by the request, where the object has none. Absent with `generateName`.
-    pub name: Option<&'a str>,
-    /// Whether the namespace enforces Pod Security Standards' `restricted`.
-    pub namespace_restricted: bool,
-}
 
 /// Everything that is decided before the registries have answered.
 #[derive(Debug)]
@@ -98,13 +90,13 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
     } else if shape.origin == Origin::Bare {
         bare::build(pod, context, options, &hardening, &wrapped, &mut draft);
     } else {
-        emissary::convert(pod, &shape, options, &hardening, &mut draft);
+        emissary::convert(pod, &shape, options, &hardening, !wrapped.is_empty(), &mut draft);
         harden(&shape, context, options, &hardening, &mut draft);
     }
 
-    let prefix = if shape.origin == Origin::Bare { bare::prefix(options) } else { emissary::prefix(&shape, options) };
-    let supervised =
-        shape.role(Role::Supervisor).is_some() || (shape.origin == Origin::Bare && bare::is_supervised(options));
+    let prefix =
+        if shape.origin == Origin::Bare { bare::prefix(options) } else { emissary::prefix(pod, &shape, options) };
+    let supervised = shape.is_supervised(pod) || (shape.origin == Origin::Bare && bare::is_supervised(options));
     let mut plan =
         Plan { draft, commands: Vec::new(), pending: Vec::new(), stamp: stamp(pod, options), size: pod.text().len() };
     for index in wrapped {
@@ -131,6 +123,7 @@ fn wrapped_containers(
     } else {
         Vec::new()
     };
+    let is_legacy = shape.executor != super::Executor::Emissary;
     let mut wrapped = Vec::with_capacity(pod.spec.containers.len());
     for (index, container) in pod.spec.containers.iter().enumerate() {
         let name = container.name.as_str();
@@ -139,9 +132,9 @@ fn wrapped_containers(
         }
         let by_operator = options.wrap.contains(name) || asked_for.contains(&name);
         let by_controller = match template {
-            // What podSpecPatch adds has the shared volume in 3.3, whatever the executor; 3.1 wraps before patching, and from
-            // 3.4 on Argo itself has wrapped it.
-            Some(template) => template.names(name) || (shape.origin == Origin::V33 && shares(container)),
+            // What podSpecPatch adds has the shared volume in 3.3, whatever the executor; 3.1 wraps before patching, and a
+            // controller that builds for emissary has wrapped it itself.
+            Some(template) => template.names(name) || (is_legacy && shape.origin == Origin::V33 && shares(container)),
             None => !options.injected_sidecars.contains(name),
         };
         if !by_controller && !by_operator {
@@ -232,11 +225,6 @@ impl Plan {
         distinct
     }
 
-    /// Whether the answers can change the outcome: a pod that is denied anyway need not wait for them.
-    pub fn is_denied(&self) -> bool {
-        !self.draft.problems.is_empty()
-    }
-
     fn command(
         &mut self,
         index: usize,
@@ -302,9 +290,7 @@ impl Plan {
 
     /// Takes the answers and makes the outcome.
     pub fn apply(mut self, answers: &Answers, indexes: &Indexes<'_>) -> Outcome {
-        // A pod that is denied anyway was not looked up for, so nothing can be said of its images.
-        let pending = if self.is_denied() { Vec::new() } else { std::mem::take(&mut self.pending) };
-        for Pending { subject, look_up } in pending {
+        for Pending { subject, look_up } in std::mem::take(&mut self.pending) {
             let choice = indexes.judge(&look_up, answers);
             self.settle(subject, choice);
         }

@@ -230,7 +230,7 @@ impl Case {
                 Ok(match pod::plan(&pod, &context, &options, &indexes) {
                     Err(skip) => Pass { outcome: Outcome::Skip(skip), asked: Vec::new() },
                     Ok(plan) => {
-                        let look_ups = if plan.is_denied() { Vec::new() } else { plan.look_ups() };
+                        let look_ups = plan.look_ups();
                         let (answers, asked) = self.answer(&look_ups)?;
                         Pass { outcome: plan.apply(&answers, &indexes), asked }
                     }

@@ -149,7 +149,7 @@ async fn one_token_for_all_who_wait_for_it() {
 #[tokio::test]
 async fn one_refusal_for_all_who_wait_for_it() {
     let hook =
-        |head: &sample_registry::RequestHead| (head.path == "/token").then(|| Fault::Delay(Duration::from_millis(200)));
+        |head: &sample_registry::RequestHead| (head.path == "/token").then(|| Fault::Delay(Duration::from_millis(500)));
     let registry = registry().fault(hook).start().await.unwrap();
     let resolver = resolver(Options { concurrency_per_host: 100, ..plain(&registry) });
     let questions: Vec<_> = (0..10).map(|tag| question(&registry, &format!("token:{tag}"), &[])).collect();

@@ -27,7 +27,7 @@ async fn a_hundred_at_once_are_one() {
 
 #[tokio::test]
 async fn a_look_up_outlives_its_asker() {
-    let registry = slow(Duration::from_millis(100)).await;
+    let registry = slow(Duration::from_millis(200)).await;
     let tasks = TaskTracker::new();
     let resolver = Resolver::new(plain(&registry), tasks.clone()).unwrap();
     let question = question(&registry, "app:1", &["linux/amd64"]);
@@ -109,6 +109,27 @@ async fn failures_are_remembered_by_kind() {
             resolver.resolve(&question, soon()).await.unwrap_err();
             assert_eq!(registry.requests().len(), requests, "{name} after {turn} s more");
         }
+    }
+}
+
+#[tokio::test]
+async fn memory_is_bounded_in_bytes() {
+    const IMAGES: usize = 16;
+    let mut registry = SampleRegistry::new();
+    for n in 0..IMAGES {
+        let image = Image::new("linux/amd64").cmd(&["x".repeat(20_000).as_str(), &n.to_string()]);
+        registry = registry.put(&format!("app:{n}"), image);
+    }
+    let registry = registry.start().await.unwrap();
+    for (cache_bytes, forgotten) in [(8 << 20, false), (100_000, true)] {
+        let resolver = resolver(Options { cache_bytes, ..plain(&registry) });
+        let before = registry.requests().len();
+        for n in (0..IMAGES).chain(0..IMAGES) {
+            resolver.resolve(&question(&registry, &format!("app:{n}"), &[]), soon()).await.unwrap();
+        }
+        // All of them are some 320 kB, twice.
+        let requests = registry.requests().len() - before;
+        assert_eq!(requests > 3 * IMAGES, forgotten, "{requests} requests with {cache_bytes} bytes");
     }
 }
 

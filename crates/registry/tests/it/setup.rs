@@ -11,15 +11,14 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-/// Options for a registry that is spoken to without TLS, with time limits that a test can wait for.
+/// Options for a registry that is spoken to without TLS.
 pub(crate) fn plain(registry: &RunningRegistry) -> Options {
-    Options {
-        plain_http: vec![registry.address().to_string()],
-        system_roots: false,
-        request_timeout: Duration::from_millis(400),
-        lookup_timeout: Duration::from_secs(5),
-        ..Options::default()
-    }
+    Options { plain_http: vec![registry.address().to_string()], system_roots: false, ..Options::default() }
+}
+
+/// The same with a time for each request that a test can wait for.
+pub(crate) fn hasty(registry: &RunningRegistry) -> Options {
+    Options { request_timeout: Duration::from_millis(300), ..plain(registry) }
 }
 
 pub(crate) fn resolver(options: Options) -> Resolver {

@@ -11,9 +11,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 /// What stands before a wrapped command.
-pub(in crate::pod) fn prefix(shape: &Shape<'_, '_>, options: &Options) -> Vec<String> {
-    let supervised = shape.role(Role::Supervisor).is_some();
-    let program = if supervised { path::EXECUTOR_IN_IMAGE } else { path::EXECUTOR };
+pub(in crate::pod) fn prefix(pod: &Pod<'_>, shape: &Shape<'_, '_>, options: &Options) -> Vec<String> {
+    // What the controller has put before one command is right for another.
+    if let Some(wrapped) = pod.spec.containers.iter().find(|container| container.is_wrapped())
+        && let Some(end) = wrapped.command().iter().position(|word| word == "--")
+    {
+        return wrapped.command()[..=end].iter().map(ToString::to_string).collect();
+    }
+    let program = if shape.is_supervised(pod) { path::EXECUTOR_IN_IMAGE } else { path::EXECUTOR };
     let mut words = vec![program.to_owned(), verb::EMISSARY.to_owned()];
     match shape.origin {
         Origin::V31 | Origin::V33 => {}
@@ -41,13 +46,14 @@ pub(in crate::pod) fn convert(
     shape: &Shape<'_, '_>,
     options: &Options,
     hardening: &Hardening<'_, '_>,
+    anything_to_wrap: bool,
     draft: &mut Draft,
 ) {
     let legacy = shape.executor != Executor::Emissary;
     if legacy {
         take_off(pod, shape, draft);
     }
-    if shape.role(Role::Supervisor).is_some() {
+    if shape.is_supervised(pod) || (shape.own.is_empty() && !anything_to_wrap) {
         return;
     }
     draft.empty_dir(pod, volume::SHARED);
@@ -173,9 +179,9 @@ fn init_like(
         command.extend(["--loglevel".to_owned(), options.executor.log_level.clone()]);
     } else {
         command.extend(from.command().get(2..).unwrap_or_default().iter().map(ToString::to_string));
-        if !from.args().is_empty() {
-            init.insert("args".to_owned(), json!(from.args().iter().map(|word| word.as_str()).collect::<Vec<_>>()));
-        }
+    }
+    if !from.args().is_empty() {
+        init.insert("args".to_owned(), json!(from.args().iter().map(|word| word.as_str()).collect::<Vec<_>>()));
     }
     init.insert("command".to_owned(), json!(command));
 

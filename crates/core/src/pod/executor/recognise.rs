@@ -1,7 +1,7 @@
 use super::super::view::{Container, Pod, Variable};
 use super::Executor;
 use crate::outcome::Problem;
-use emissary_contract::{annotation, container, variable, verb};
+use emissary_contract::{annotation, container, path, variable, verb};
 
 /// Who made the pod, which decides the layout that it must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,13 @@ impl<'p, 'a> Shape<'p, 'a> {
     /// The container whose settings an injected one takes over.
     pub(in crate::pod) fn pattern(&self) -> Option<&Own<'p, 'a>> {
         [Role::Wait, Role::Supervisor, Role::Init, Role::Task].into_iter().find_map(|role| self.role(role))
+    }
+
+    /// Whether the executor comes from an image volume: Argo 4.1's init-less layout, in which not every pod has a
+    /// supervisor.
+    pub(in crate::pod) fn is_supervised(&self, pod: &Pod<'_>) -> bool {
+        let from_image = |c: &Container<'_>| c.command().first().is_some_and(|word| word == path::EXECUTOR_IN_IMAGE);
+        self.role(Role::Supervisor).is_some() || pod.spec.containers.iter().any(from_image)
     }
 
     /// Whether a regular container is one of Argo's that is never wrapped.

@@ -1,0 +1,8 @@
+/// What is known of a pod beside the pod itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Context<'a> {
+    /// The pod's name by the request, where the object has none. Absent with `generateName`.
+    pub name: Option<&'a str>,
+    /// Whether the namespace enforces Pod Security Standards' `restricted`.
+    pub namespace_restricted: bool,
+}

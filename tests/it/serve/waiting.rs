@@ -1,0 +1,96 @@
+//! Many at once: who waits, who is told to come back, and what a registry sees of it.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sample_registry::{Fault, Image, Index, RunningRegistry, SampleRegistry};
+use serde_json::{Value, json};
+use tokio::join;
+
+use super::program::{Answer, Webhook, eventually, serve};
+use super::reviews::{running, running_in};
+
+/// How long the registry takes to say what a tag of `slow` names.
+const SLOW: Duration = Duration::from_millis(1500);
+/// How long an answer may take that waits for nothing, on a machine that is busy with other tests.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// A registry of images that differ in their tags.
+async fn slow_registry() -> RunningRegistry {
+    let image = |platform| Image::new(platform).entrypoint(&["/app"]);
+    let index = || Index::oci().image(image("linux/amd64")).image(image("linux/arm64"));
+    let registry = SampleRegistry::new().put("warm:1", index());
+    let registry = (1..=5).fold(registry, |registry, tag| registry.put(&format!("slow:{tag}"), index()));
+    let is_tag = |path: &str| path.starts_with("/v2/slow/manifests/") && !path.contains("sha256");
+    registry.fault(move |head| is_tag(&head.path).then_some(Fault::Delay(SLOW))).start().await.unwrap()
+}
+
+async fn assert_quick_refusal(webhook: &Webhook, review: &Value) {
+    let answer = webhook.post(review).await;
+    let (status, reason, message) = answer.denial();
+    assert_eq!((status, reason.as_str()), (503, "ServiceUnavailable"), "{message}");
+    assert!(message.contains("too many pods wait for look-ups already"), "{message}");
+    assert!(answer.took < AT_ONCE, "{:?}", answer.took);
+}
+
+fn is_allowed(answer: &Answer) -> bool {
+    answer.response()["allowed"] == true
+}
+
+#[tokio::test]
+async fn waiting_is_bounded_in_all_and_for_each_namespace() {
+    let registry = slow_registry().await;
+    let webhook =
+        serve("{mode: enforce, platforms: [linux/amd64], admission: {maxWaiting: 3, maxWaitingPerNamespace: 2}}")
+            .registry(&registry)
+            .start()
+            .await;
+    let review = |namespace: &str, tag: u32| running_in(namespace, &registry.reference(&format!("slow:{tag}")));
+    let warm = running_in("a", &registry.reference("warm:1"));
+    assert!(is_allowed(&webhook.post(&warm).await));
+    let began = registry.requests().len();
+
+    let (first, second, third) = (review("a", 1), review("a", 2), review("b", 3));
+    let waiting = async { join!(webhook.post(&first), webhook.post(&second), webhook.post(&third)) };
+    let refused = async {
+        eventually("three look-ups are under way", async || registry.requests().len() == began + 3).await;
+        assert_quick_refusal(&webhook, &review("a", 4)).await;
+        assert_quick_refusal(&webhook, &review("c", 5)).await;
+        // Who needs to wait for nothing is not counted.
+        let answer = webhook.post(&warm).await;
+        assert!(is_allowed(&answer) && answer.took < AT_ONCE, "{answer:?}");
+        assert_eq!(
+            registry.requests().len(),
+            began + 5,
+            "the three are still waiting; the refused look-ups were begun"
+        );
+    };
+    let (waited, ()) = join!(waiting, refused);
+    assert!([waited.0, waited.1, waited.2].iter().all(is_allowed));
+    // The look-up of one who was refused went on, and there is room again.
+    assert!(is_allowed(&webhook.post(&review("a", 4)).await));
+}
+
+#[tokio::test]
+async fn two_hundred_pods_of_one_cold_image_are_one_look_up() {
+    let registry = slow_registry().await;
+    let webhook =
+        serve("{mode: enforce, platforms: [linux/amd64], admission: {maxWaiting: 200, maxWaitingPerNamespace: 200}}")
+            .registry(&registry)
+            .start()
+            .await;
+    let review = running(&registry.reference("slow:1"));
+    // Of one HTTP/2 connection 128 requests are served at a time.
+    let clients = [webhook.client_of("h2"), webhook.client_of("h2")];
+    let answers = join_all((0..200).map(|n| {
+        let (mut review, client, webhook) = (review.clone(), &clients[n % 2], &webhook);
+        review["request"]["uid"] = json!(format!("uid-{n}"));
+        async move { (format!("uid-{n}"), webhook.post_by(client, "/mutate?timeout=10s", &review).await) }
+    }))
+    .await;
+    for (uid, answer) in &answers {
+        let response = answer.response();
+        assert_eq!((&response["uid"], response["patch"].is_string()), (&json!(uid), true), "{response}");
+    }
+    assert_eq!(registry.requests().len(), 3, "{:#?}", registry.requests());
+}
