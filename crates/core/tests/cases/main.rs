@@ -73,7 +73,7 @@ fn every_case_comes_out_as_its_file_says() {
 
 fn difference(expected: &Value, said: &Value) -> String {
     let text = |value| yaml::block(value, 0).join("\n") + "\n";
-    TextDiff::from_lines(&text(expected), &text(said))
+    TextDiff::from_lines(text(expected), text(said))
         .unified_diff()
         .header("the file", "what came out")
         .context_radius(2)
