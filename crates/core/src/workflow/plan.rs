@@ -80,8 +80,11 @@ pub fn plan(
         let patches: Vec<&str> =
             spec_patch.into_iter().chain(layers().filter_map(|layer| layer.pod_spec_patch.as_deref())).collect();
         let selector = layers().find_map(|layer| layer.node_selector.as_ref()).or(spec.node_selector.as_ref());
-        let placement =
-            Placement::of(selector.and_then(selected_os), selector.and_then(selected_architecture), options);
+        let placement = Placement::of(
+            selector.and_then(selected_os).filter(is_known),
+            selector.and_then(selected_architecture).filter(is_known),
+            options,
+        );
         for sidecar in defaults.sidecars_of(template) {
             let why = "only templateDefaults has it, where nothing is filled".to_owned();
             let (template, container) = (name.clone(), sidecar.to_owned());
@@ -96,6 +99,11 @@ pub fn plan(
         }
     }
     Ok(Ok(plan))
+}
+
+/// Whether a value holds no parameter, whose own value is known only later.
+fn is_known(value: &&str) -> bool {
+    !value.contains("{{")
 }
 
 fn spec_of(text: &str, kind: Kind) -> Result<Spec<'_>, serde_json::Error> {
