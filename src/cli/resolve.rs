@@ -129,7 +129,7 @@ impl Ask<'_> {
     async fn one(&self, image: String) -> Result<Answer, (Exit, String)> {
         let reference = Reference::parse(&image).map_err(|error| (Exit::BadInput, format!("{image}: {error}")))?;
         if let Some(hit) = self.snapshot.index.find(&reference) {
-            return Ok(self.from_index(&image, &reference, "index", hit.key, hit.entry));
+            return Ok(self.indexed(&image, &reference, "index", hit.key, hit.entry));
         }
         let question =
             Question { reference: reference.clone(), platforms: self.platforms.clone(), keyring: self.keyring.clone() };
@@ -144,13 +144,13 @@ impl Ask<'_> {
                 platforms: resolved.processes.iter().map(|(p, _, process)| OnPlatform::of(Some(p), process)).collect(),
             }),
             Err(failure) => match self.snapshot.shipped.find(&reference) {
-                Some(hit) => Ok(self.from_index(&image, &reference, "shipped", hit.key, hit.entry)),
+                Some(hit) => Ok(self.indexed(&image, &reference, "shipped", hit.key, hit.entry)),
                 None => Err((Exit::Denied, complaint(&image, &failure))),
             },
         }
     }
 
-    fn from_index(
+    fn indexed(
         &self,
         image: &str,
         reference: &Reference,
