@@ -20,15 +20,12 @@ struct Cli {
     verb: Verb,
 }
 
+// What a verb's help says stands on its arguments: a comment here would go before it, and hide all but itself.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Answer admission reviews over HTTPS.
     Serve(serve::Serve),
-    /// Rewrite pods and workflow kinds from files, as the webhook would.
     Rewrite(rewrite::Rewrite),
-    /// Show what images run, and who says so.
     Resolve(resolve::Resolve),
-    /// Try it all on this machine: a server, a registry and examples, without a cluster.
     Demo(demo::Demo),
 }
 

@@ -1,5 +1,5 @@
-use crate::manifest::Document;
-use crate::mutation::{Facts, Kind, Subject, Surroundings};
+use crate::manifest::{Document, Place};
+use crate::mutation::{Facts, Kind, Subject, Surroundings, Unreadable};
 use anyhow::anyhow;
 use emissary_registry::Keyring;
 use serde_json::Value;
@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 /// An object of a file as the API server would send it.
 pub(super) struct Object {
+    place: Place,
     pub(super) kind: Kind,
-    /// `kind/name`, as kubectl writes it.
+    /// `kind/name`, as kubectl writes it; the kind alone where there is no name.
     pub(super) title: String,
     pub(super) value: Value,
     text: String,
@@ -52,8 +53,12 @@ impl Object {
             string(&value, "/metadata/name").or_else(|| string(&value, "/metadata/generateName").map(|n| n + "…"));
         let (name, namespace) = by_request;
         Ok(Self {
+            place,
             kind: Kind::of_manifest(&api_version, &kind),
-            title: format!("{}/{}", kind.to_lowercase(), name.clone().or(own).unwrap_or_default()),
+            title: match name.as_ref().or(own.as_ref()) {
+                Some(name) => format!("{}/{name}", kind.to_lowercase()),
+                None => kind.to_lowercase(),
+            },
             text: value.to_string(),
             namespace: namespace.or_else(|| string(&value, "/metadata/namespace")),
             value,
@@ -62,6 +67,14 @@ impl Object {
             name,
             old,
         })
+    }
+
+    /// What is said of an object that is not what its kind says. The parser's own position is one in the JSON that was
+    /// made of the input, which nobody sees.
+    pub(super) fn unreadable(&self, why: &Unreadable) -> anyhow::Error {
+        let why = why.to_string();
+        let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why);
+        anyhow!("{}: {}: {why}", self.place, self.title)
     }
 
     pub(super) fn subject(&self) -> Subject<'_> {

@@ -134,7 +134,8 @@ impl Run<'_> {
         let rules = Rules { pod: snapshot.pod(), workflow: snapshot.workflow(), indexes: snapshot.indexes() };
         let asking =
             Asking { resolver, keyring: &facts.keyring, deadline: Instant::now() + timeout, wait: &|| Some(()) };
-        let outcome = mutate(&object.subject(), rules, &facts, asking).await?;
+        let outcome = mutate(&object.subject(), rules, &facts, asking).await;
+        let outcome = outcome.map_err(|unreadable| object.unreadable(&unreadable))?;
         let mut after = None;
         if let Outcome::Rewrite(edits, _) = &outcome {
             let mut value = object.value.clone();
@@ -189,7 +190,11 @@ pub(super) fn explain(object: &Object, outcome: &Outcome) -> String {
         Outcome::Skip(skip) => lines.push(format!("{title}: {} ({skip})", Styled(DIM, "left alone"))),
         Outcome::Unchanged(_) => lines.push(format!("{title}: {}", Styled(GREEN, "needs nothing"))),
         Outcome::Rewrite(edits, _) => {
-            lines.push(format!("{title}: {}, {} operations", Styled(GREEN, "rewritten"), edits.operations().len()));
+            let operations = match edits.operations().len() {
+                1 => "1 operation".to_owned(),
+                several => format!("{several} operations"),
+            };
+            lines.push(format!("{title}: {}, {operations}", Styled(GREEN, "rewritten")));
         }
         Outcome::Denial(denial) => {
             let again = if denial.is_transient() { " (it may pass later)" } else { "" };

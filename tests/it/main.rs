@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "clippy.toml excuses test functions, not what they call")]
 
 mod architecture;
+mod cli;
 mod components;
 mod demo;
 mod examples;
