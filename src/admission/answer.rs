@@ -7,6 +7,9 @@ use emissary_core::outcome::{Outcome, Skip};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// The outcome's word where there is no [`Outcome`].
+const DENIAL: &str = "denial";
+
 /// An `AdmissionReview` with its response, ready to be written.
 ///
 /// Our own type: the API's `patch` is Base64 text, and a response to an allowed object has no status.
@@ -63,7 +66,7 @@ impl Status {
         Self { status: "Failure", code: 422, reason: "Invalid", message }
     }
 
-    pub(super) fn bad_request(message: String) -> Self {
+    fn bad_request(message: String) -> Self {
         Self { status: "Failure", code: 400, reason: "BadRequest", message }
     }
 }
@@ -128,14 +131,20 @@ impl Response {
     /// An object that is not.
     pub(super) fn denied(uid: &str, status: Status) -> Self {
         let body = Body { uid: uid.to_owned(), allowed: false, status: Some(status), ..Body::default() };
-        Self { body, mode: Mode::Enforce, word: "denial", skip: None }
+        Self { body, mode: Mode::Enforce, word: DENIAL, skip: None }
     }
 
-    /// An object that cannot be read, under a mode that denies nothing.
+    /// An object that is not what its kind says.
     pub(super) fn unreadable(uid: &str, mode: Mode, unreadable: &Unreadable) -> Self {
-        let warnings = vec![message::one_line(&format!("dry run, admitted: would deny: {unreadable}"))];
-        let body = Body { uid: uid.to_owned(), allowed: true, warnings, ..Body::default() };
-        Self { body, mode, word: "denial", skip: None }
+        let mut response = if mode == Mode::Enforce {
+            Self::denied(uid, Status::bad_request(format!("emissary-webhook: {unreadable}")))
+        } else {
+            let warnings = vec![message::one_line(&format!("dry run, admitted: would deny: {unreadable}"))];
+            let body = Body { uid: uid.to_owned(), allowed: true, warnings, ..Body::default() };
+            Self { body, mode, word: DENIAL, skip: None }
+        };
+        response.body.audit_annotations = message::audit_unreadable(mode.name(), DENIAL, unreadable);
+        response
     }
 
     /// The AdmissionReview as JSON.

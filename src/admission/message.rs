@@ -1,3 +1,4 @@
+use crate::mutation::Unreadable;
 use emissary_core::outcome::{Findings, Outcome, Provenance};
 use std::collections::BTreeMap;
 
@@ -50,7 +51,7 @@ fn provenance(all: &[Provenance]) -> String {
 
 /// Audit annotations; the API server puts the webhook's name before each key.
 pub(super) fn audit(mode: &str, outcome: &Outcome) -> BTreeMap<&'static str, String> {
-    let mut annotations = BTreeMap::from([("mode", mode.to_owned()), ("outcome", outcome.word().to_owned())]);
+    let mut annotations = head(mode, outcome.word());
     match outcome {
         Outcome::Skip(skip) => {
             annotations.insert("reason", skip.word().to_owned());
@@ -70,6 +71,17 @@ pub(super) fn audit(mode: &str, outcome: &Outcome) -> BTreeMap<&'static str, Str
         }
     }
     annotations
+}
+
+/// The same of an object that came to no outcome because it cannot be read.
+pub(super) fn audit_unreadable(mode: &str, word: &str, why: &Unreadable) -> BTreeMap<&'static str, String> {
+    let mut annotations = head(mode, word);
+    annotations.insert("reason", cut(&why.to_string(), ANNOTATION));
+    annotations
+}
+
+fn head(mode: &str, word: &str) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([("mode", mode.to_owned()), ("outcome", word.to_owned())])
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub use metrics::Metrics;
 pub use route::routes;
 pub use waiting::Waiting;
 
-use crate::mutation::{Asking, Facts, Kind, Rules, Subject, Surroundings, Unreadable, mutate};
+use crate::mutation::{Asking, Facts, Kind, Rules, Subject, Surroundings, mutate};
 use crate::settings::{self, Mode};
 use answer::Status;
 use emissary_core::object::{AdmissionRequest, ReviewError};
@@ -118,16 +118,11 @@ impl Admission {
                 log(&outcome, mode);
                 Response::of(&request.uid, mode, outcome)
             }
-            Err(unreadable) => self.unreadable(request, mode, &unreadable),
+            Err(unreadable) => {
+                tracing::warn!(error = %unreadable, "the object is not readable");
+                Response::unreadable(&request.uid, mode, &unreadable)
+            }
         }
-    }
-
-    fn unreadable(&self, request: &AdmissionRequest<'_>, mode: Mode, unreadable: &Unreadable) -> Response {
-        tracing::warn!(error = %unreadable, "the object is not readable");
-        if mode == Mode::Enforce {
-            return Response::denied(&request.uid, Status::bad_request(format!("emissary-webhook: {unreadable}")));
-        }
-        Response::unreadable(&request.uid, mode, unreadable)
     }
 }
 

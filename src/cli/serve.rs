@@ -3,13 +3,14 @@ use super::look_ups::{keyring, proxies};
 use super::settings::{SettingsArguments, list, load, report};
 use crate::admission::{self, Admission, Waiting, routes};
 use crate::mutation::{Facts, Subject, Surroundings};
-use crate::server::{self, CertificateSource, Drain, Limits, Readiness};
+use crate::server::{self, CertificateSource, Drain, Limits, Readiness, StartError};
 use crate::settings::{Settings, Watch, print};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use emissary_registry::{Keyring, Resolver};
 use prometheus_client::registry::Registry;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +29,11 @@ pub(super) struct Serve {
     #[arg(long, value_name = "MODE")]
     mode: Option<String>,
     /// Where to listen for the API server.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<String>,
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
+    listen: Option<SocketAddr>,
     /// Where to listen for probes and scrapes.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    plain_listen: Option<String>,
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
+    plain_listen: Option<SocketAddr>,
     /// The certificate chain, PEM.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
@@ -64,6 +65,10 @@ pub(super) struct Serve {
     settings: SettingsArguments,
 }
 
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:10250 or [::]:10250".to_owned())
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
     Text,
@@ -82,7 +87,7 @@ impl Surroundings for Alone {
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let path = |path: &PathBuf| serde_json::json!(path.display().to_string()).to_string();
-        let address = |text: &String| serde_json::json!(text).to_string();
+        let address = |address: &SocketAddr| serde_json::json!(address).to_string();
         let Self { mode, listen, plain_listen, certificate, key, image_index, docker_config, .. } = &self;
         let sources = self.settings.sources([
             ("--mode", "mode", mode.clone()),
@@ -107,7 +112,8 @@ impl Serve {
     }
 
     fn log(&self) -> anyhow::Result<()> {
-        let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {:?} is no filter", self.log))?;
+        // The parser's error says everything twice, in its text and as its cause.
+        let filter = EnvFilter::try_new(&self.log).map_err(|error| anyhow::anyhow!("--log {:?}: {error}", self.log))?;
         let format =
             self.log_format.unwrap_or(if std::io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json });
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -171,7 +177,15 @@ async fn serve(sources: crate::settings::Sources) -> anyhow::Result<Exit> {
             tracker: tracker.clone(),
         },
     )
-    .await?;
+    .await
+    .map_err(|error| {
+        let mend = match &error {
+            StartError::Bind { .. } => "choose another address by --listen (HTTPS) or --plain-listen (probes)",
+            StartError::Certificate(_) => "name a certificate and its key, PEM, by --certificate and --key",
+            StartError::Tls(_) => return error.into(),
+        };
+        anyhow::anyhow!("{:#}; {mend}", anyhow::Error::from(error))
+    })?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         https = %running.address(),

@@ -51,6 +51,10 @@ impl Activity {
         Self { multiplexed, state: Mutex::new(state), ended: AtomicWaker::new() }
     }
 
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.multiplexed
+    }
+
     /// A request's head has arrived; it is in flight until the value is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         let mut state = self.state();

@@ -125,7 +125,11 @@ where
         activity.register(context);
         if closing_since.is_none() && closing.as_mut().poll(context).is_ready() {
             closing_since = Some(Instant::now());
-            connection.as_mut().graceful_shutdown();
+            // In HTTP/1.1 hyper would close a connection between two requests, or before the first, at once, and with it
+            // a request that is on its way. The next answer says `Connection: close`; without one patience ends it.
+            if activity.is_multiplexed() {
+                connection.as_mut().graceful_shutdown();
+            }
         }
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(context) {

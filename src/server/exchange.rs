@@ -1,5 +1,6 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -16,6 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::limits::Limits;
 use super::metrics::Metrics;
+
+/// How many times the limit of a body is read and thrown away of one that is over it.
+const DISCARDED: usize = 4;
+/// How long that may take: a client that sends nothing more waits so long for its answer.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The application behind its limits: one request in, always one answer out.
 #[derive(Debug)]
@@ -42,6 +48,11 @@ enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the client may still be sending.
+    fn is_before_the_end(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::TooMany)
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -86,13 +97,17 @@ impl Application {
 
     async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         let deadline = Instant::now() + self.limits.request;
-        let (head, body) = request.into_parts();
+        let (head, mut body) = request.into_parts();
         // The application sees whole bodies only: no handler can forget the cap or wait for a client that stalls.
-        let received = timeout_at(deadline, self.receive(body)).await.unwrap_or(Err(Refusal::TooSlow));
+        let received = timeout_at(deadline, self.receive(&mut body)).await.unwrap_or(Err(Refusal::TooSlow));
         let (body, _held) = match received {
             Ok(received) => received,
             Err(refusal) => {
                 tracing::debug!(error = &refusal as &dyn std::error::Error, path = head.uri.path(), "refused");
+                // Who waits for leave to send (`Expect: 100-continue`) has sent nothing, and reading would give leave.
+                if refusal.is_before_the_end() && !head.headers.contains_key(header::EXPECT) {
+                    let _ = timeout_at(deadline.min(Instant::now() + LINGER), self.discard(&mut body)).await;
+                }
                 return text(refusal.status(), refusal.to_string());
             }
         };
@@ -104,7 +119,7 @@ impl Application {
     }
 
     /// Reads a body to its end. What it holds of the common budget is given back with the permit.
-    async fn receive(&self, mut body: Incoming) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
+    async fn receive(&self, body: &mut Incoming) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
         let limit = self.limits.body;
         let too_large = |length: usize| if length > limit { Err(Refusal::TooLarge { limit }) } else { Ok(()) };
         too_large(usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX))?;
@@ -124,6 +139,18 @@ impl Application {
             whole.push(piece);
         }
         Ok((whole.finish(), held))
+    }
+
+    /// Reads what a client is still sending of a refused body, a few times the limit and not for ever. A connection that
+    /// is closed on unread bytes is reset, and the client sees that instead of the answer (RFC 9112 §9.6).
+    async fn discard(&self, body: &mut Incoming) {
+        let mut left = self.limits.body.saturating_mul(DISCARDED);
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
     }
 }
 

@@ -2,6 +2,11 @@
 
 mod admissions;
 mod denials;
+mod end;
+mod plain;
 mod program;
 mod reviews;
+mod settings;
+mod start;
 mod waiting;
+mod wire;

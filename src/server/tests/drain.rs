@@ -59,6 +59,29 @@ async fn a_lame_duck_fails_readiness_but_serves() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_on_its_way_when_the_end_comes_is_answered() {
+    const REQUEST: &str = "POST /length HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    let limits = Limits { first_request: FOREVER, ..super::LIMITS };
+    let fixture = serve(Options { limits, ..options() }).await;
+    let (mut fresh, mut kept_alive) = (fixture.tls("http/1.1").await, fixture.tls("http/1.1").await);
+    say(&mut kept_alive, REQUEST).await;
+    one_answer(&mut kept_alive).await;
+
+    let address = fixture.server.address();
+    fixture.shutdown.cancel();
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(TcpStream::connect(address).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    for stream in [&mut fresh, &mut kept_alive] {
+        say(stream, REQUEST).await;
+        let answer = one_answer(stream).await.to_ascii_lowercase();
+        assert!(answer.starts_with("http/1.1 200") && answer.contains("connection: close"), "{answer}");
+    }
+    let began = Instant::now();
+    fixture.stop().await;
+    assert!(began.elapsed() < FOREVER / 2, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn idle_and_silent_connections_do_not_hold_up_the_end() {
     let limits = Limits { first_request: FOREVER, handshake: FOREVER, idle: FOREVER, ..super::LIMITS };
     let fixture = serve(Options { limits, ..options() }).await;

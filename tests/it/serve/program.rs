@@ -61,13 +61,9 @@ pub(super) struct Serve {
 
 /// Under these settings, on free ports, without a lame-duck time.
 pub(super) fn serve(settings: &str) -> Serve {
-    let serve = Serve {
-        folder: tempfile::tempdir().unwrap(),
-        certificate: make_certificate(),
-        flags: vec!["--set".to_owned(), "server.lameDuck=0s".to_owned()],
-    };
+    let serve = Serve { folder: tempfile::tempdir().unwrap(), certificate: make_certificate(), flags: Vec::new() };
     install(serve.folder.path(), &serve.certificate);
-    serve.file("settings.yaml", settings)
+    serve.file("settings.yaml", settings).flags(&DEFAULTS.map(|default| ["--set", default]).concat())
 }
 
 impl Serve {
@@ -88,13 +84,16 @@ impl Serve {
         self.flags(&["--plain-http", &registry.address().to_string()])
     }
 
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_emissary-webhook"));
         command
             // A proxy that the environment names would be asked for loopback too.
             .env_clear()
-            .args(["serve", "--listen", "127.0.0.1:0", "--plain-listen", "127.0.0.1:0", "--log-format", "json"])
-            .args(["--certificate", "tls.crt", "--key", "tls.key", "--settings", "settings.yaml"])
+            .args(["serve", "--log-format", "json", "--settings", "settings.yaml"])
             .args(&self.flags)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
@@ -125,6 +124,15 @@ impl Serve {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     }
 }
+
+/// What every test wants; a later flag goes before them.
+const DEFAULTS: [&str; 5] = [
+    "server.listen=127.0.0.1:0",
+    "server.plainListen=127.0.0.1:0",
+    "server.certificate=tls.crt",
+    "server.key=tls.key",
+    "server.lameDuck=0s",
+];
 
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 

@@ -1,5 +1,7 @@
 //! Reviews to post: recorded ones, and those made from them.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use crate::oracle::{Recorded, reviews};
@@ -12,7 +14,9 @@ pub(super) const TWIN: &str = "3.3.10-emissary-nocmd";
 const IMAGE: &str = "argoproj/argosay:v2";
 
 pub(super) fn recorded(name: &str) -> Recorded {
-    reviews().into_iter().find(|recorded| recorded.name == name).unwrap_or_else(|| panic!("no recording {name}"))
+    // Unpacking them takes longer than most tests.
+    static ALL: LazyLock<Vec<Recorded>> = LazyLock::new(reviews);
+    ALL.iter().find(|recorded| recorded.name == name).unwrap_or_else(|| panic!("no recording {name}")).clone()
 }
 
 /// [`LEGACY`], running another image. The image is also in the template that the pod carries.

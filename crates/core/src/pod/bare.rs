@@ -224,9 +224,9 @@ impl<'p, 'a> Bare<'p, 'a> {
                 draft.warnings.push(Warning::MountNotMirrored { container, path: at.to_owned() });
                 continue;
             }
-            // Other spellings of one path are two in a container, and one below another path.
             let below = format!("{}{}{at}", path::MIRROR, if at.starts_with('/') { "" } else { "/" });
-            if mirrors.iter().any(|other: &Value| other["mountPath"] == below) {
+            if mirrors.iter().any(|known: &Value| known["mountPath"] == below.as_str()) {
+                // `x` and `/x` are two mounts to the API server and one place to the container runtime.
                 continue;
             }
             let mut mirror = copy_mount(mount);
