@@ -136,10 +136,14 @@ impl Response {
 
     /// An object that is not what its kind says.
     pub(super) fn unreadable(uid: &str, mode: Mode, unreadable: &Unreadable) -> Self {
-        let mut response = if mode == Mode::Enforce {
+        let mut response = if mode == Mode::Enforce && unreadable.is_denied() {
             Self::denied(uid, Status::bad_request(format!("emissary-webhook: {unreadable}")))
         } else {
-            let warnings = vec![message::one_line(&format!("dry run, admitted: would deny: {unreadable}"))];
+            let text = match unreadable.is_denied() {
+                true => format!("dry run, admitted: would deny: {unreadable}"),
+                false => format!("left as it is: {unreadable}"),
+            };
+            let warnings = vec![message::one_line(&text)];
             let body = Body { uid: uid.to_owned(), allowed: true, warnings, ..Body::default() };
             Self { body, mode, word: DENIAL, skip: None }
         };

@@ -74,6 +74,14 @@ pub enum Unreadable {
     Old(serde_json::Error),
 }
 
+impl Unreadable {
+    /// Whether the object is denied for it. A workflow kind is not: Argo says itself what it cannot read, and minimal
+    /// resource definitions let through much that is mended later.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Pod(_))
+    }
+}
+
 impl Subject<'_> {
     /// Whether a workflow kind is left alone for what is asked of it.
     ///

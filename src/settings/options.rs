@@ -180,7 +180,8 @@ pub struct Rewrite {
     /// Layout of pods that had no executor: `init` (an init container and a wait container) or `supervisor` (Argo 4.1's
     /// without an init container).
     pub layout: Layout,
-    /// Whether containers that Argo made get the profile's security context too, without limits and without a user.
+    /// Whether containers that Argo made get the profile's security context too, without limits and without a user. Their image
+    /// must then run as another user than root of itself: Argo's tags that end in `-nonroot` do.
     pub harden_argo_containers: bool,
     /// Whether our init container stands right after an injected native-sidecar proxy, and not first.
     pub init_after_proxies: bool,

@@ -194,7 +194,7 @@ pub enum Warning {
 /// Why an object cannot be admitted: all its problems at once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Denial {
-    /// At least one, in the order of the object.
+    /// At least one: what concerns the pod as a whole first, then its containers.
     pub problems: Vec<Problem>,
 }
 

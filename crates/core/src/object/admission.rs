@@ -58,6 +58,9 @@ pub enum ReviewError {
     /// Not JSON, nested too deeply, or a field of another type.
     #[error("the body is not an AdmissionReview: {0}")]
     Unreadable(#[from] serde_json::Error),
+    /// There is none.
+    #[error("the body is empty; send an AdmissionReview")]
+    Empty,
     /// Another version, or another kind of object.
     #[error(
         "the body is apiVersion {version:?}, kind {kind:?}; this webhook answers admission.k8s.io/v1 AdmissionReview only: \
@@ -92,6 +95,9 @@ impl<'a> AdmissionRequest<'a> {
             kind: Text<'a>,
             #[serde(borrow, default)]
             request: Option<AdmissionRequest<'a>>,
+        }
+        if body.is_empty() {
+            return Err(ReviewError::Empty);
         }
         let Review { api_version, kind, request } = serde_json::from_slice(body)?;
         if api_version != "admission.k8s.io/v1" || kind != "AdmissionReview" {

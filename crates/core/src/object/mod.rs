@@ -3,9 +3,11 @@
 //! They are views: what they do not name is skipped without being parsed, and a `null` counts as absent, as in the API.
 
 mod admission;
+mod affinity;
 mod metadata;
 mod text;
 
 pub use admission::{AdmissionRequest, GroupVersionKind, ReviewError};
+pub use affinity::Affinity;
 pub use metadata::{Metadata, OwnerReference, StringMap};
 pub use text::{Text, null_as_default};

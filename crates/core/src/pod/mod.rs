@@ -18,6 +18,6 @@ mod view;
 pub use context::Context;
 pub use executor::Executor;
 pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Profile};
-pub(crate) use placement::{Placement, selected_architecture, selected_os};
+pub(crate) use placement::{Placement, Selected};
 pub use plan::{Plan, plan};
 pub use view::{NotAPod, Pod, Spec};

@@ -2,9 +2,8 @@ use super::options::Options;
 use super::view::Pod;
 use crate::image::Platform;
 use crate::names;
-use crate::object::{StringMap, Text, null_as_default};
+use crate::object::{Affinity, StringMap};
 use crate::outcome::Problem;
-use serde::Deserialize;
 
 const OS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
 const ARCHITECTURE: [&str; 2] = ["kubernetes.io/arch", "beta.kubernetes.io/arch"];
@@ -29,15 +28,10 @@ pub(super) fn placement(pod: &Pod<'_>, options: &Options) -> Result<Placement, P
             .map_err(|error| Problem::Annotation { key: names::PLATFORM, why: error.to_string() })?;
         return Ok(Placement { windows: platform.os == "windows", platforms: vec![platform], stated: true });
     }
-    let required = required_affinity(pod);
-    let affinity =
-        |keys: [&str; 2]| required.iter().find(|(key, _)| keys.contains(&key.as_str())).map(|(_, v)| v.clone());
-    let selector = &pod.spec.node_selector;
-    let stated_os = pod.spec.os.as_ref().map(|os| os.name.as_str()).or_else(|| selected_os(selector));
-    let os = stated_os.map(str::to_owned).or_else(|| affinity(OS));
-    let architecture = selected_architecture(selector).map(str::to_owned).or_else(|| affinity(ARCHITECTURE));
-
-    Ok(Placement::of(os.as_deref(), architecture.as_deref(), options))
+    let affinity = Affinity::read(pod.spec.affinity);
+    let stated_os = pod.spec.os.as_ref().map(|os| os.name.as_str());
+    let selected = Selected::of(Some(&pod.spec.node_selector), &affinity);
+    Ok(Placement::of(stated_os.or(selected.os), selected.architecture, options))
 }
 
 impl Placement {
@@ -62,69 +56,17 @@ impl Placement {
     }
 }
 
-/// The value that a node selector gives to the node's operating system.
-pub(crate) fn selected_os<'s>(selector: &'s StringMap<'_>) -> Option<&'s str> {
-    OS.iter().find_map(|key| selector.get(key))
+/// What node selector and required node affinity say of the node, the selector first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Selected<'s> {
+    pub(crate) os: Option<&'s str>,
+    pub(crate) architecture: Option<&'s str>,
 }
 
-/// The value that a node selector gives to the node's architecture.
-pub(crate) fn selected_architecture<'s>(selector: &'s StringMap<'_>) -> Option<&'s str> {
-    ARCHITECTURE.iter().find_map(|key| selector.get(key))
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Affinity<'a> {
-    #[serde(borrow, default, deserialize_with = "null_as_default")]
-    node_affinity: NodeAffinity<'a>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NodeAffinity<'a> {
-    #[serde(borrow, default, deserialize_with = "null_as_default")]
-    required_during_scheduling_ignored_during_execution: Selector<'a>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Selector<'a> {
-    #[serde(borrow, default, deserialize_with = "null_as_default")]
-    node_selector_terms: Vec<Term<'a>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Term<'a> {
-    #[serde(borrow, default, deserialize_with = "null_as_default")]
-    match_expressions: Vec<Expression<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Expression<'a> {
-    #[serde(borrow, default)]
-    key: Text<'a>,
-    #[serde(borrow, default)]
-    operator: Text<'a>,
-    #[serde(borrow, default, deserialize_with = "null_as_default")]
-    values: Vec<Text<'a>>,
-}
-
-/// The pairs that every term of the required affinity demands (terms are alternatives, so all must agree).
-fn required_affinity(pod: &Pod<'_>) -> Vec<(String, String)> {
-    let Some(raw) = pod.spec.affinity else { return Vec::new() };
-    // The API server has validated it; what it let through that is not readable here decides nothing.
-    let Ok(Some(affinity)) = serde_json::from_str::<Option<Affinity<'_>>>(raw.get()) else { return Vec::new() };
-    let terms = affinity.node_affinity.required_during_scheduling_ignored_during_execution.node_selector_terms;
-    let demands = |term: &Term<'_>| -> Vec<(String, String)> {
-        let single = term.match_expressions.iter().filter(|e| e.operator == "In" && e.values.len() == 1);
-        single.map(|e| (e.key.to_string(), e.values[0].to_string())).collect()
-    };
-    let Some((first, rest)) = terms.split_first() else { return Vec::new() };
-    let mut common = demands(first);
-    for term in rest {
-        let others = demands(term);
-        common.retain(|pair| others.contains(pair));
+impl<'s> Selected<'s> {
+    pub(crate) fn of(selector: Option<&'s StringMap<'_>>, affinity: &'s Affinity<'_>) -> Self {
+        let selected =
+            |keys: [&str; 2]| keys.iter().find_map(|key| selector?.get(key)).or_else(|| affinity.demanded(&keys));
+        Self { os: selected(OS), architecture: selected(ARCHITECTURE) }
     }
-    common
 }

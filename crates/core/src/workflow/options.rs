@@ -68,8 +68,8 @@ impl Default for WorkflowOptions {
 pub struct ControllerDefaults {
     /// `workflowDefaults.spec.podSpecPatch`, which holds where the Workflow has none.
     pub pod_spec_patch: Option<String>,
-    /// `workflowDefaults.spec.templateDefaults`.
-    pub template_defaults: Option<Value>,
+    /// `workflowDefaults.spec.templateDefaults`, as JSON text.
+    pub template_defaults: Option<String>,
     /// `mainContainer`, which is merged below each main container.
     pub main_container: Option<Value>,
 }

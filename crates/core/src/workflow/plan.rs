@@ -5,9 +5,9 @@ use super::view::{Spec, Template};
 use crate::edit::{Edits, Path};
 use crate::image::{ImageProcess, Reference, effective};
 use crate::lookup::{Answers, Choice, Indexes, LookUp};
-use crate::object::null_as_default;
+use crate::object::{Affinity, null_as_default};
 use crate::outcome::{Findings, Outcome, Provenance, Skip, Source, Warning};
-use crate::pod::{Options, Placement, selected_architecture, selected_os};
+use crate::pod::{Options, Placement, Selected};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ pub fn plan(
     let unreadable = |source| NotAWorkflow { kind: kind.name(), source };
     let spec = spec_of(text, kind).map_err(unreadable)?;
     let controllers: Option<Template<'_>> =
-        workflow.controller.template_defaults.as_ref().and_then(|defaults| Deserialize::deserialize(defaults).ok());
+        workflow.controller.template_defaults.as_deref().and_then(|defaults| serde_json::from_str(defaults).ok());
     let defaults = Defaults { own: spec.template_defaults.as_ref(), controllers: controllers.as_ref() };
     let spec_patch = spec.pod_spec_patch.as_deref().or(workflow.controller.pod_spec_patch.as_deref());
 
@@ -80,11 +80,9 @@ pub fn plan(
         let patches: Vec<&str> =
             spec_patch.into_iter().chain(layers().filter_map(|layer| layer.pod_spec_patch.as_deref())).collect();
         let selector = layers().find_map(|layer| layer.node_selector.as_ref()).or(spec.node_selector.as_ref());
-        let placement = Placement::of(
-            selector.and_then(selected_os).filter(is_known),
-            selector.and_then(selected_architecture).filter(is_known),
-            options,
-        );
+        let affinity = Affinity::read(layers().find_map(|layer| layer.affinity).or(spec.affinity));
+        let Selected { os, architecture } = Selected::of(selector, &affinity);
+        let placement = Placement::of(os.filter(is_known), architecture.filter(is_known), options);
         for sidecar in defaults.sidecars_of(template) {
             let why = "only templateDefaults has it, where nothing is filled".to_owned();
             let (template, container) = (name.clone(), sidecar.to_owned());

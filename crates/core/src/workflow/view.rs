@@ -1,5 +1,6 @@
 use crate::object::{StringMap, Text, null_as_default};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// `WorkflowSpec`, as far as it is read.
 #[derive(Debug, Default, Deserialize)]
@@ -13,6 +14,8 @@ pub(super) struct Spec<'a> {
     pub(super) pod_spec_patch: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) node_selector: Option<StringMap<'a>>,
+    #[serde(borrow, default)]
+    pub(super) affinity: Option<&'a RawValue>,
 }
 
 /// `Template`, as far as it is read.
@@ -33,6 +36,8 @@ pub(super) struct Template<'a> {
     pub(super) pod_spec_patch: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) node_selector: Option<StringMap<'a>>,
+    #[serde(borrow, default)]
+    pub(super) affinity: Option<&'a RawValue>,
     /// A list of lists: steps of a list run at once.
     #[serde(borrow, default, deserialize_with = "null_as_default")]
     pub(super) steps: Vec<Vec<Step<'a>>>,

@@ -425,7 +425,7 @@ impl CaseWorkflows {
         };
         let controller = ControllerDefaults {
             pod_spec_patch: pod_spec_patch.clone(),
-            template_defaults: template_defaults.clone(),
+            template_defaults: template_defaults.as_ref().map(ToString::to_string),
             main_container: main_container.clone(),
         };
         Ok(WorkflowOptions { kinds, controller })
