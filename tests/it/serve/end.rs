@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use reqwest::Client;
+use sample_registry::{Fault, Image, SampleRegistry};
 use serde_json::Value;
 use tokio::join;
-use tokio::time::sleep;
 
-use super::program::{FOREVER, PROTOCOLS, Webhook, client, eventually, make_certificate, serve};
+use super::program::{FOREVER, PROTOCOLS, Serve, Webhook, client, eventually, make_certificate, serve};
 use super::reviews::running;
-use sample_registry::{Fault, Image, SampleRegistry};
 
 const CONNECTIONS: usize = 8;
 
@@ -38,7 +37,7 @@ async fn load(webhook: &Webhook, clients: &[Client], review: &Value, stop: &Atom
     join_all(clients.iter().map(|client| keep_posting(webhook, client, review, stop, count))).await;
 }
 
-fn enforcing() -> super::program::Serve {
+fn enforcing() -> Serve {
     serve("{mode: enforce, imageIndex: {files: [index.yaml]}}").file("index.yaml", "app: {cmd: [/app]}")
 }
 
@@ -72,7 +71,6 @@ async fn sigterm_under_load_answers_everything_and_ends_with_0() {
     assert!(took >= LAME_DUCK && took < Duration::from_secs(5), "{took:?}");
 }
 
-/// One who waits for a registry is let go in time, too.
 #[tokio::test]
 async fn sigterm_waits_for_an_admission_that_waits_for_a_registry() {
     let registry = SampleRegistry::new()
@@ -129,7 +127,6 @@ async fn a_new_certificate_drops_no_request() {
         })
         .await;
         stop.store(true, Ordering::Relaxed);
-        sleep(Duration::ZERO).await;
     };
     join!(swap, load(&webhook, &clients, &review, &stop, &count));
     for protocol in PROTOCOLS {

@@ -1,8 +1,9 @@
 //! Files that are edited while it serves.
 
-use serde_json::{Value, json};
 use std::fs;
 use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use super::program::{Webhook, eventually, serve};
 use super::reviews::{running, wrapped};

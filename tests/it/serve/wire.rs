@@ -35,7 +35,7 @@ async fn only_a_post_of_json_to_the_path_is_an_admission() {
     }
 }
 
-/// An AdmissionReview of a pod, its parts as JSON text.
+/// An AdmissionReview around a request that is given as text, since no JSON library would write most of these.
 fn review_text(request: &str) -> Vec<u8> {
     format!(r#"{{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {request}}}"#).into_bytes()
 }
@@ -148,7 +148,7 @@ async fn whatever_the_uid_it_comes_back() {
     }
 }
 
-/// An admission of a pod that is given as text, since no JSON library would write most of these.
+/// The same around a pod that is created.
 fn admission(pod: &str) -> Vec<u8> {
     review_text(&format!(
         r#"{{"uid": "u", "kind": {{"group": "", "version": "v1", "kind": "Pod"}}, "operation": "CREATE", "namespace": "ci", "object": {pod}}}"#
@@ -205,7 +205,7 @@ async fn what_this_build_does_not_know_is_no_obstacle() {
     assert_alive(&webhook).await;
 }
 
-/// A second pass of a pod that another webhook has changed in between still works on the pod as it is now.
+/// As a reinvocation is, after another webhook has changed the pod.
 #[tokio::test]
 async fn another_object_under_the_same_uid_is_another_admission() {
     let webhook = serve("{mode: enforce, imageIndex: {files: [index.yaml]}}")
