@@ -9,17 +9,25 @@ pub(crate) enum Ask {
     Wrap,
     /// It has none: the image's is found first.
     LookUp,
+    /// The same, and nothing of Argo's is there yet: the pod asks for everything by our label.
+    Bare,
     /// A pod of somebody else's.
     Nothing,
 }
 
 impl Ask {
-    pub(crate) const ALL: [Self; 3] = [Self::Wrap, Self::LookUp, Self::Nothing];
+    pub(crate) const ALL: [Self; 4] = [Self::Wrap, Self::LookUp, Self::Bare, Self::Nothing];
+
+    /// Whether Argo's controller made the pod.
+    fn is_argos(self) -> bool {
+        matches!(self, Self::Wrap | Self::LookUp)
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Wrap => "command set",
             Self::LookUp => "look-up",
+            Self::Bare => "look-up, bare pod",
             Self::Nothing => "nothing to do",
         }
     }
@@ -78,7 +86,6 @@ fn review_of(ask: Ask, variables: usize, image: &str) -> Value {
 }
 
 fn pod(ask: Ask, variables: usize, image: &str) -> Value {
-    let argos = ask != Ask::Nothing;
     let mut metadata = json!({"name": "steps-1234", "namespace": "default", "creationTimestamp": null});
     let mut volumes = vec![json!({
         "name": TOKEN,
@@ -91,7 +98,10 @@ fn pod(ask: Ask, variables: usize, image: &str) -> Value {
         },
     })];
     let mut containers = vec![main(ask, variables, image)];
-    if argos {
+    if ask == Ask::Bare {
+        metadata["labels"] = json!({"emissary-webhook.io/inject": "true"});
+    }
+    if ask.is_argos() {
         metadata["labels"] =
             json!({"workflows.argoproj.io/workflow": "steps", "workflows.argoproj.io/completed": "false"});
         metadata["annotations"] = json!({
@@ -190,7 +200,7 @@ fn main(ask: Ask, variables: usize, image: &str) -> Value {
     let own = |n| json!({"name": format!("SETTING_{n:04}"), "value": format!("value-{n:04}-abcdefgh")});
     let mut env: Vec<Value> = (0..variables).map(own).collect();
     let mut mounts = vec![token()];
-    if ask != Ask::Nothing {
+    if ask.is_argos() {
         env.extend(common("main"));
         env.push(template(image));
         mounts.insert(0, shared());
@@ -206,7 +216,7 @@ fn main(ask: Ask, variables: usize, image: &str) -> Value {
         "terminationMessagePolicy": "File",
         "imagePullPolicy": "IfNotPresent",
     });
-    if ask != Ask::LookUp {
+    if matches!(ask, Ask::Wrap | Ask::Nothing) {
         main["command"] = json!(["python", "-m", "app"]);
     }
     main

@@ -130,7 +130,7 @@ pub(super) struct Container<'a> {
     pub(super) args: Option<Vec<Text<'a>>>,
     /// Raw: of most containers nothing is read, and a workflow's environment is its longest part.
     #[serde(borrow, default)]
-    env: Option<&'a RawValue>,
+    pub(super) env: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) resources: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -187,27 +187,13 @@ fn is_argoexec(program: &str) -> bool {
     program.rsplit('/').next() == Some(PROGRAM)
 }
 
-/// `EnvVar`, as far as it is read, with the text it came from.
-#[derive(Debug)]
+/// `EnvVar`, as far as it is read.
+#[derive(Debug, Deserialize)]
 pub(super) struct Variable<'a> {
+    #[serde(borrow, default)]
     pub(super) name: Text<'a>,
+    #[serde(borrow, default)]
     pub(super) value: Option<Text<'a>>,
-    pub(super) raw: &'a RawValue,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Variable<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Fields<'a> {
-            #[serde(borrow, default)]
-            name: Text<'a>,
-            #[serde(borrow, default)]
-            value: Option<Text<'a>>,
-        }
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        let Fields { name, value } = serde_json::from_str(raw.get()).map_err(serde::de::Error::custom)?;
-        Ok(Self { name, value, raw })
-    }
 }
 
 /// `VolumeMount`, as far as it is read.

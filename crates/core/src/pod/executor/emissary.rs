@@ -185,8 +185,12 @@ fn init_like(
     }
     init.insert("command".to_owned(), json!(command));
 
-    let mut env = Vec::with_capacity(pattern.variables().len());
-    for variable in pattern.variables() {
+    let whole = match parse(from.env, "env")? {
+        Value::Array(whole) => whole,
+        _ => Vec::new(),
+    };
+    let mut env = Vec::with_capacity(whole.len());
+    for (variable, whole) in pattern.variables().iter().zip(whole) {
         let bytes = variable.name.len() + variable.value.as_deref().unwrap_or_default().len() + 2;
         if bytes > MAX_VARIABLE {
             let (container, variable) = (container::INIT.to_owned(), variable.name.to_string());
@@ -197,7 +201,7 @@ fn init_like(
             variable::GRACE_PERIOD => {}
             variable::CONTAINER_NAME => env.push(json!({"name": variable::CONTAINER_NAME, "value": container::INIT})),
             variable::EXECUTOR => env.push(json!({"name": variable::EXECUTOR, "value": Executor::Emissary.name()})),
-            _ => env.push(parse(Some(variable.raw), "env")?),
+            _ => env.push(whole),
         }
     }
     init.insert("env".to_owned(), Value::Array(env));
