@@ -57,7 +57,7 @@ async fn a_body_that_is_no_review_is_a_bad_request_that_says_why() {
     let whole = review.to_string();
     let deep = "[".repeat(100_000);
     let bodies: Vec<(&str, Vec<u8>, &str)> = vec![
-        ("empty", Vec::new(), "EOF while parsing"),
+        ("empty", Vec::new(), "the body is empty"),
         ("blank", b" \n ".to_vec(), "EOF while parsing"),
         ("text", b"hello".to_vec(), "expected value at line 1 column 1"),
         ("HTML", b"<html><body>login</body></html>".to_vec(), "expected value at line 1 column 1"),
