@@ -20,7 +20,7 @@ pub use document::{print, reference, schema};
 pub use index_file::parse_index;
 pub use layers::{Override, VARIABLE_PREFIX};
 pub use options::{
-    Admission, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode, Overridable, Overrides, Profile,
+    Admission, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode, Overridable, Overrides, Pin, Profile,
     PullPolicy, Registry, Rewrite, Server, Settings, WorkflowKind, Workflows,
 };
 pub use snapshot::{Snapshot, Sources, load, shipped_index};

@@ -15,7 +15,8 @@ mod template;
 mod view;
 
 pub use executor::Executor;
-pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Profile};
+pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pin, Profile};
 pub(crate) use placement::{Placement, selected_architecture, selected_os};
+pub(crate) use plan::to_write;
 pub use plan::{Context, Plan, plan};
 pub use view::{NotAPod, Pod, Spec};
