@@ -42,9 +42,10 @@ pub(super) fn count(number: usize, noun: &str) -> String {
 
 /// What is known of each filled command.
 fn provenance(all: &[Provenance]) -> String {
-    let lines = all.iter().map(|Provenance { container, image, source, command }| {
+    let lines = all.iter().map(|Provenance { container, image, source, command, pinned }| {
         let command = serde_json::to_string(command).unwrap_or_default();
-        format!("{container}: {image} runs {command} ({source})")
+        let pinned = if pinned.is_some() { ", pinned to it" } else { "" };
+        format!("{container}: {image} runs {command} ({source}{pinned})")
     });
     lines.collect::<Vec<_>>().join("\n")
 }

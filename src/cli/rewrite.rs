@@ -213,7 +213,8 @@ pub(super) fn findings_lines(findings: &Findings) -> Vec<String> {
     let Findings { provenance, warnings } = findings;
     let commands = provenance.iter().map(|p| {
         let command = serde_json::to_string(&p.command).unwrap_or_default();
-        format!("  container {}: image {} runs {command}\n    by {}", p.container, p.image, p.source)
+        let pinned = if p.pinned.is_some() { ", pinned to it" } else { "" };
+        format!("  container {}: image {} runs {command}\n    by {}{pinned}", p.container, p.image, p.source)
     });
     let warnings = warnings.iter().map(|warning| format!("  {} {warning}", Styled(YELLOW, "warning:")));
     commands.chain(warnings).collect()

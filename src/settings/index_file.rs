@@ -1,6 +1,7 @@
 //! Files with image index entries: whatever shape Argo's users have theirs in.
 
 use super::de::unknown_key;
+use super::quick;
 use super::tree::{Content, Entry, Node};
 use crate::manifest::{Place, Problem};
 use emissary_core::image::{ImageIndex, ImageProcess, IndexEntry, Platform};
@@ -25,23 +26,36 @@ pub fn parse_index(text: &str, source: &Arc<str>) -> Result<ImageIndex, Vec<Prob
     parse(text, source).map(|file| file.index)
 }
 
-/// An index file, and where each of its entries stands, in their order.
-#[derive(Debug)]
-pub(super) struct IndexFile {
-    pub(super) index: ImageIndex,
-    pub(super) places: Vec<Place>,
+/// An index file, and where each of its entries stands.
+#[derive(Debug, Default)]
+pub struct IndexFile {
+    /// The entries, in the order of the file.
+    pub index: ImageIndex,
+    /// Where the key of each was written, in the same order.
+    pub places: Vec<Place>,
+}
+
+/// Reads what is right in an index file, and says what is not, each with file, line and column; shapes are those of
+/// [`parse_index`].
+pub fn read_index(text: &str, source: &Arc<str>) -> (IndexFile, Vec<Problem>) {
+    let file = IndexFile::default();
+    let mut reading = Reading { file, problems: Vec::new(), lines: text };
+    match node(text, source) {
+        Ok(root) => reading.root(&root),
+        Err(problem) => reading.problems.push(problem),
+    }
+    (reading.file, reading.problems)
+}
+
+fn node(text: &str, source: &Arc<str>) -> Result<Node, Problem> {
+    quick::parse(text, source).map_or_else(|| Node::parse(text, source), Ok)
 }
 
 /// See [`parse_index`].
 pub(super) fn parse(text: &str, source: &Arc<str>) -> Result<IndexFile, Vec<Problem>> {
-    let file = IndexFile { index: ImageIndex::default(), places: Vec::new() };
-    let mut reading = Reading { file, problems: Vec::new(), lines: text };
-    match Node::parse(text, source) {
-        Ok(root) => reading.root(&root),
-        Err(problem) => reading.problems.push(problem),
-    }
-    reading.problems.truncate(MOST_PROBLEMS);
-    if reading.problems.is_empty() { Ok(reading.file) } else { Err(reading.problems) }
+    let (file, mut problems) = read_index(text, source);
+    problems.truncate(MOST_PROBLEMS);
+    if problems.is_empty() { Ok(file) } else { Err(problems) }
 }
 
 struct Reading<'a> {
@@ -119,7 +133,7 @@ impl Reading<'_> {
             }
             _ => *place = node.place.clone(),
         };
-        match Node::parse(text, &node.place.source) {
+        match self::node(text, &node.place.source) {
             Ok(mut nested) => {
                 nested.for_each_place(&shift);
                 Some(nested)

@@ -118,9 +118,10 @@ fn of_variable(name: &str, value: &str) -> Option<Result<Node, Problem>> {
         return None;
     }
     let known: Vec<String> = scalars().map(super::keys::Key::variable).collect();
+    let is_key = KEYS.iter().any(|key| key.variable() == typed);
     let text = match nearest(typed, known.iter().map(String::as_str)) {
-        Some(nearest) => format!("no such setting; did you mean `{VARIABLE_PREFIX}{nearest}`?"),
-        None => "no such setting; only keys with a single value have a variable, lists and mappings go into a file"
+        Some(nearest) if !is_key => format!("no such setting; did you mean `{VARIABLE_PREFIX}{nearest}`?"),
+        _ => "no such setting; only keys with a single value have a variable, lists and mappings go into a file"
             .to_owned(),
     };
     Some(Err(Problem::new(Place::whole(source), text)))

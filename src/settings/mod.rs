@@ -10,6 +10,7 @@ mod index_file;
 mod keys;
 mod layers;
 mod options;
+mod quick;
 mod report;
 mod rules;
 mod snapshot;
@@ -18,10 +19,10 @@ mod values;
 mod watch;
 
 pub use document::{print, reference, schema};
-pub use index_file::parse_index;
+pub use index_file::{IndexFile, parse_index, read_index};
 pub use layers::{Override, VARIABLE_PREFIX};
 pub use options::{
-    Admission, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode, Overridable, Overrides, Profile,
+    Admission, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode, Overridable, Overrides, Pin, Profile,
     PullPolicy, Registry, Rewrite, Server, Settings, WorkflowKind, Workflows,
 };
 pub use report::Report;

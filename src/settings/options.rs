@@ -189,6 +189,23 @@ pub struct Rewrite {
     pub injected_sidecars: Vec<NamePattern>,
     /// Containers to wrap besides those that the template names.
     pub wrap: Vec<NamePattern>,
+    /// Whether images that go by a tag are written as `name:tag@sha256:…`, so that the command belongs to the image that runs
+    /// however the tag moves: `never`, `looked-up` (where the command came from the registry), `always` (there, and where a
+    /// container brings its own command; a look-up that fails is then a warning). What an image index answers is not pinned.
+    pub pin: Pin,
+}
+
+/// See [`Rewrite::pin`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pin {
+    /// Names stay as they are.
+    #[default]
+    Never,
+    /// Where the command came from the registry.
+    LookedUp,
+    /// There, and where a container brings its own command.
+    Always,
 }
 
 /// See [`Rewrite::profile`].
@@ -351,6 +368,7 @@ impl Default for Rewrite {
             init_after_proxies: false,
             injected_sidecars: NamePattern::well_known_sidecars(),
             wrap: Vec::new(),
+            pin: Pin::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::options::WorkflowKind;
 use super::options::{
-    Executor, Layout, LogFormat, LogLevel, Overridable, Profile, PullPolicy, Registry, Rewrite, Settings,
+    Executor, Layout, LogFormat, LogLevel, Overridable, Pin, Profile, PullPolicy, Registry, Rewrite, Settings,
 };
 use emissary_core::image::{ImageIndex, Platform};
 use emissary_core::pod::{self, ExecutorOptions, NamePatterns};
@@ -23,7 +23,7 @@ impl Made {
 }
 
 fn pod_options(settings: &Settings, index: &ImageIndex) -> pod::Options {
-    let Rewrite { profile, layout, harden_argo_containers, init_after_proxies, injected_sidecars, wrap } =
+    let Rewrite { profile, layout, harden_argo_containers, init_after_proxies, injected_sidecars, wrap, pin } =
         &settings.rewrite;
     let allowed = |what| settings.overrides.allowed.contains(&what);
     pod::Options {
@@ -47,6 +47,11 @@ fn pod_options(settings: &Settings, index: &ImageIndex) -> pod::Options {
             mode: allowed(Overridable::Mode),
             platform: allowed(Overridable::Platform),
             wrap: allowed(Overridable::Wrap),
+        },
+        pin: match pin {
+            Pin::Never => pod::Pin::Never,
+            Pin::LookedUp => pod::Pin::LookedUp,
+            Pin::Always => pod::Pin::Always,
         },
         stamp: stamp(settings, index),
     }

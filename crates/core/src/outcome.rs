@@ -106,6 +106,8 @@ pub struct Provenance {
     pub source: Source,
     /// What will run: command, then args, as they are written into the object, without the wrapper.
     pub command: Vec<String>,
+    /// The digest that was written behind the image's name.
+    pub pinned: Option<Digest>,
 }
 
 /// Who knew what an image runs.
@@ -174,6 +176,16 @@ pub enum Warning {
         volume: String,
         /// The container that mounts it.
         container: String,
+    },
+    /// An image stays without the digest that the settings ask for.
+    #[error("container {container}: image {image} is not pinned: {why}")]
+    NotPinned {
+        /// The container's name.
+        container: String,
+        /// The image as written.
+        image: String,
+        /// What went wrong, in our words.
+        why: String,
     },
     /// A container that somebody else put in.
     #[error("container {0} is not the workflow's; it is not wrapped and nothing waits for it")]

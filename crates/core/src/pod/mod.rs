@@ -17,7 +17,8 @@ mod view;
 
 pub use context::Context;
 pub use executor::Executor;
-pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Profile};
+pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pin, Profile};
 pub(crate) use placement::{Placement, Selected};
+pub(crate) use plan::to_write;
 pub use plan::{Plan, plan};
 pub use view::{NotAPod, Pod, Spec};

@@ -24,6 +24,8 @@ pub struct Options {
     pub platforms: Vec<Platform>,
     /// Which annotations of ours count on a pod.
     pub overrides: Overrides,
+    /// Whether images are written with their digest.
+    pub pin: Pin,
     /// What the annotation `emissary-webhook.io/rewritten` says: version, and a hash of these options and the index.
     pub stamp: String,
 }
@@ -40,6 +42,22 @@ pub enum Profile {
     Openshift,
     /// Nothing.
     None,
+}
+
+/// Whether an image that goes by a tag is written with the digest that its registry gave (`name:tag@sha256:…`), so that a tag
+/// that moves between the look-up and the pull cannot bring another image under the command that was written.
+///
+/// An image that carries a digest keeps it, and what an image index answers is not asked for: an entry knows no digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pin {
+    /// Names stay as they are.
+    #[default]
+    Never,
+    /// Where the command was looked up in the registry.
+    LookedUp,
+    /// There, and where the container says itself what to run: its image is then looked up for the digest alone. In a
+    /// workflow kind the same as [`LookedUp`](Self::LookedUp), since its pods come by later.
+    Always,
 }
 
 /// The shape of what is injected into a bare pod.
@@ -135,6 +153,7 @@ impl Default for Options {
             wrap: NamePatterns::default(),
             platforms: vec![Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None }],
             overrides: Overrides::default(),
+            pin: Pin::default(),
             stamp: String::new(),
         }
     }

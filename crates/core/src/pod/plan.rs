@@ -2,14 +2,14 @@ use super::bare;
 use super::context::Context;
 use super::draft::{Draft, Place};
 use super::executor::{Origin, Role, Shape, emissary, recognise};
-use super::options::Options;
+use super::options::{Options, Pin};
 use super::placement::{Placement, placement};
 use super::profile::Hardening;
 use super::select::select;
 use super::template::{Template, TemplateSource, locate};
 use super::view::{Container, Pod, Variable};
 use crate::edit::Edits;
-use crate::image::{ImageProcess, Reference, effective};
+use crate::image::{Digest, ImageProcess, Reference, effective};
 use crate::lookup::{Answers, Choice, Indexes, LookUp};
 use crate::names;
 use crate::outcome::{Denial, Findings, Outcome, Problem, Provenance, Skip, Source, Warning};
@@ -27,6 +27,9 @@ pub struct Plan {
     /// Commands that are known already: their edits and where they came from, by the container's position.
     commands: Vec<(usize, Edits, Option<Provenance>)>,
     pending: Vec<Pending>,
+    /// Containers with a command of their own whose images are looked up for their digests.
+    to_pin: Vec<Pinned>,
+    pin: Pin,
     stamp: Option<(&'static str, String)>,
     size: usize,
 }
@@ -35,6 +38,15 @@ pub struct Plan {
 #[derive(Debug)]
 struct Pending {
     subject: Subject,
+    look_up: LookUp,
+}
+
+/// A container with a command, as far as its image's digest needs it.
+#[derive(Debug)]
+struct Pinned {
+    index: usize,
+    name: String,
+    image: String,
     look_up: LookUp,
 }
 
@@ -97,8 +109,7 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
     let prefix =
         if shape.origin == Origin::Bare { bare::prefix(options) } else { emissary::prefix(pod, &shape, options) };
     let supervised = shape.is_supervised(pod) || (shape.origin == Origin::Bare && bare::is_supervised(options));
-    let mut plan =
-        Plan { draft, commands: Vec::new(), pending: Vec::new(), stamp: stamp(pod, options), size: pod.text().len() };
+    let mut plan = Plan::of(draft, options.pin, stamp(pod, options), pod.text().len());
     for index in wrapped {
         let container = &pod.spec.containers[index];
         plan.draft.share(Place::Regular(index), container);
@@ -209,17 +220,22 @@ fn stamp(pod: &Pod<'_>, options: &Options) -> Option<(&'static str, String)> {
 }
 
 impl Plan {
+    fn of(draft: Draft, pin: Pin, stamp: Option<(&'static str, String)>, size: usize) -> Self {
+        Self { draft, commands: Vec::new(), pending: Vec::new(), to_pin: Vec::new(), pin, stamp, size }
+    }
+
     fn denied(mut draft: Draft, problem: Problem) -> Self {
         draft.problems.push(problem);
-        Self { draft, commands: Vec::new(), pending: Vec::new(), stamp: None, size: 0 }
+        Self::of(draft, Pin::Never, None, 0)
     }
 
     /// The images that must be asked for, each once.
     pub fn look_ups(&self) -> Vec<&LookUp> {
         let mut distinct: Vec<&LookUp> = Vec::with_capacity(self.pending.len());
-        for pending in &self.pending {
-            if !distinct.iter().any(|known| **known == pending.look_up) {
-                distinct.push(&pending.look_up);
+        let to_pin = self.to_pin.iter().map(|pinned| &pinned.look_up);
+        for look_up in self.pending.iter().map(|pending| &pending.look_up).chain(to_pin) {
+            if !distinct.contains(&look_up) {
+                distinct.push(look_up);
             }
         }
         distinct
@@ -248,6 +264,9 @@ impl Plan {
             let mut edits = Edits::default();
             edits.replace(&Place::Regular(index).path().member("command"), json!(words));
             self.commands.push((index, edits, None));
+            if self.pin == Pin::Always {
+                self.pin_later(subject, placement, indexes);
+            }
             return;
         }
         let reference = match Reference::parse(&subject.image) {
@@ -268,9 +287,20 @@ impl Plan {
         }
     }
 
+    /// Asks for an image's digest alone. A name that is none is for the kubelet to refuse, as without pinning.
+    fn pin_later(&mut self, subject: Subject, placement: &Placement, indexes: &Indexes<'_>) {
+        let Subject { index, name, image, .. } = subject;
+        let Ok(reference) = Reference::parse(&image) else { return };
+        if reference.digest().is_some() || indexes.operator.find(&reference).is_some() {
+            return;
+        }
+        let look_up = LookUp { reference, platforms: placement.platforms.clone(), stated: placement.stated };
+        self.to_pin.push(Pinned { index, name, image, look_up });
+    }
+
     fn settle(&mut self, subject: Subject, choice: Choice) {
         match choice {
-            Choice::Process(process, source) => match subject.fill(&process, source) {
+            Choice::Process(process, source) => match subject.fill(&process, source, self.pin) {
                 Ok(command) => self.commands.push(command),
                 Err(problem) => self.draft.problems.push(problem),
             },
@@ -294,7 +324,18 @@ impl Plan {
             let choice = indexes.judge(&look_up, answers);
             self.settle(subject, choice);
         }
-        let Self { mut draft, mut commands, pending: _, stamp, size } = self;
+        for Pinned { index, name, image, look_up } in std::mem::take(&mut self.to_pin) {
+            match answers.get(&look_up) {
+                Some(Ok(found)) => self.commands.push((index, pin(index, &image, &found.digest), None)),
+                // The container says what it runs, so it runs as it would have without us.
+                Some(Err(miss)) => {
+                    let why = miss.why.clone();
+                    self.draft.warnings.push(Warning::NotPinned { container: name, image, why });
+                }
+                None => {}
+            }
+        }
+        let Self { mut draft, mut commands, pending: _, to_pin: _, pin: _, stamp, size } = self;
         let (problems, mut warnings) = (std::mem::take(&mut draft.problems), std::mem::take(&mut draft.warnings));
         if !problems.is_empty() {
             return Outcome::Denial(Denial { problems });
@@ -320,7 +361,12 @@ impl Plan {
 }
 
 impl Subject {
-    fn fill(self, process: &ImageProcess, source: Source) -> Result<(usize, Edits, Option<Provenance>), Problem> {
+    fn fill(
+        self,
+        process: &ImageProcess,
+        source: Source,
+        wanted: Pin,
+    ) -> Result<(usize, Edits, Option<Provenance>), Problem> {
         let Self { index, name, image, prefix, has_command_field, args, has_args_field } = self;
         let Some(words) = effective(process, !args.is_empty()) else {
             return Err(Problem::NothingToRun { container: name, image });
@@ -338,6 +384,23 @@ impl Subject {
             }
             None => shown.extend(args),
         }
-        Ok((index, edits, Some(Provenance { container: name, image, source, command: shown })))
+        let pinned = to_write(wanted, &image, &source);
+        pinned.iter().for_each(|digest| edits.extend(pin(index, &image, digest)));
+        Ok((index, edits, Some(Provenance { container: name, image, source, command: shown, pinned })))
+    }
+}
+
+fn pin(index: usize, image: &str, digest: &Digest) -> Edits {
+    let mut edits = Edits::default();
+    edits.replace(&Place::Regular(index).path().member("image"), json!(format!("{image}@{digest}")));
+    edits
+}
+
+/// The digest that goes behind an image's name: that of what the name stood for when its registry was asked, so that a
+/// node still chooses its platform from an index.
+pub(crate) fn to_write(pin: Pin, image: &str, source: &Source) -> Option<Digest> {
+    match source {
+        Source::Registry { digest, .. } if pin != Pin::Never && !image.contains('@') => Some(digest.clone()),
+        _ => None,
     }
 }

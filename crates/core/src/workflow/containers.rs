@@ -48,6 +48,10 @@ impl<'t, 'a> Slot<'t, 'a> {
         self.layers().any(Container::has_source)
     }
 
+    pub(super) fn has_image_field(&self) -> bool {
+        self.own.image.is_some()
+    }
+
     pub(super) fn has_command_field(&self) -> bool {
         self.own.command.is_some()
     }

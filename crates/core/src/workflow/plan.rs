@@ -7,7 +7,7 @@ use crate::image::{ImageProcess, Reference, effective};
 use crate::lookup::{Answers, Choice, Indexes, LookUp};
 use crate::object::{Affinity, null_as_default};
 use crate::outcome::{Findings, Outcome, Provenance, Skip, Source, Warning};
-use crate::pod::{Options, Placement, Selected};
+use crate::pod::{Options, Pin, Placement, Selected, to_write};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,6 +17,7 @@ pub struct Plan {
     filled: Vec<Filled>,
     pending: Vec<(Subject, LookUp)>,
     warnings: Vec<Warning>,
+    pin: Pin,
 }
 
 #[derive(Debug)]
@@ -34,6 +35,7 @@ struct Subject {
     template: String,
     container: String,
     image: String,
+    has_image_field: bool,
     args: Vec<String>,
     has_script: bool,
     has_command_field: bool,
@@ -69,7 +71,7 @@ pub fn plan(
     let defaults = Defaults { own: spec.template_defaults.as_ref(), controllers: controllers.as_ref() };
     let spec_patch = spec.pod_spec_patch.as_deref().or(workflow.controller.pod_spec_patch.as_deref());
 
-    let mut plan = Plan { filled: Vec::new(), pending: Vec::new(), warnings: Vec::new() };
+    let mut plan = Plan { filled: Vec::new(), pending: Vec::new(), warnings: Vec::new(), pin: options.pin };
     let mut order = 0;
     for placed in templates(
         &kind.spec().iter().fold(Path::default(), |path, member| path.member(member)).member("templates"),
@@ -161,6 +163,7 @@ impl Plan {
             template: template.to_owned(),
             container: slot.name.to_owned(),
             image: image.to_owned(),
+            has_image_field: slot.has_image_field(),
             args: slot.args().iter().map(ToString::to_string).collect(),
             has_script: slot.has_script(),
             has_command_field: slot.has_command_field(),
@@ -204,7 +207,7 @@ impl Plan {
 
     fn settle(&mut self, subject: Subject, choice: Choice) {
         match choice {
-            Choice::Process(process, source) => match subject.fill(&process, source) {
+            Choice::Process(process, source) => match subject.fill(&process, source, self.pin) {
                 Ok(filled) => self.filled.push(filled),
                 Err(why) => self.leave(&subject, why.to_owned()),
             },
@@ -224,7 +227,7 @@ impl Plan {
             let choice = indexes.judge(&look_up, answers);
             self.settle(subject, choice);
         }
-        let Self { mut filled, pending: _, mut warnings } = self;
+        let Self { mut filled, pending: _, mut warnings, pin: _ } = self;
         warnings.sort();
         filled.sort_by_key(|filled| filled.order);
         let (mut edits, mut provenance) = (Edits::default(), Vec::with_capacity(filled.len()));
@@ -238,7 +241,7 @@ impl Plan {
 }
 
 impl Subject {
-    fn fill(&self, process: &ImageProcess, source: Source) -> Result<Filled, &'static str> {
+    fn fill(&self, process: &ImageProcess, source: Source, pin: Pin) -> Result<Filled, &'static str> {
         let has_args = self.has_script || !self.args.is_empty();
         let words = effective(process, has_args).ok_or("its image has neither ENTRYPOINT nor CMD")?;
         if words.command.iter().chain(words.args.iter().flatten()).any(|word| word.contains("{{")) {
@@ -264,11 +267,17 @@ impl Subject {
             }
             None => shown.extend(self.args.iter().cloned()),
         }
+        let pinned = to_write(pin, &self.image, &source);
+        if let Some(digest) = &pinned {
+            let image = json!(format!("{}@{digest}", self.image));
+            edits.set(&self.path.member("image"), self.has_image_field, image);
+        }
         let provenance = Provenance {
             container: format!("{}/{}", self.template, self.container),
             image: self.image.clone(),
             source,
             command: shown,
+            pinned,
         };
         Ok(Filled { order: self.order, edits, provenance })
     }

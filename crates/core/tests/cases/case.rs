@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use emissary_core::image::{Digest, ImageIndex, ImageProcess, IndexEntry, Platform, Reference};
 use emissary_core::lookup::{Answers, Found, Indexes, LookUp, Miss};
 use emissary_core::outcome::{Outcome, Provenance, Source};
-use emissary_core::pod::{self, Context, ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pod, Profile};
+use emissary_core::pod::{self, Context, ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pin, Pod, Profile};
 use emissary_core::workflow::{self, ControllerDefaults, Kind, WorkflowOptions};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -57,6 +57,7 @@ struct CaseOptions {
     /// The annotations that count: `mode`, `platform`, `wrap`.
     #[serde(default)]
     allow: BTreeSet<String>,
+    pin: Option<String>,
     stamp: Option<String>,
 }
 
@@ -307,12 +308,16 @@ fn expand(value: &Value) -> Value {
 }
 
 fn provenance(provenance: &Provenance) -> Value {
-    let Provenance { container, image, source, command } = provenance;
+    let Provenance { container, image, source, command, pinned } = provenance;
     let source = match source {
         Source::Registry { digest: _, platform } => format!("registry, {platform}"),
         other => other.to_string(),
     };
-    json!({"container": container, "image": image, "from": source, "runs": command})
+    let mut said = json!({"container": container, "image": image, "from": source, "runs": command});
+    if let Some(digest) = pinned {
+        said["pinned"] = json!(digest);
+    }
+    said
 }
 
 fn index(entries: &BTreeMap<String, CaseEntry>) -> Result<ImageIndex, String> {
@@ -407,6 +412,12 @@ impl CaseOptions {
                 mode: self.allow.contains("mode"),
                 platform: self.allow.contains("platform"),
                 wrap: self.allow.contains("wrap"),
+            },
+            pin: match self.pin.as_deref() {
+                None | Some("never") => Pin::Never,
+                Some("looked-up") => Pin::LookedUp,
+                Some("always") => Pin::Always,
+                Some(other) => return Err(format!("pin {other} is not known")),
             },
             stamp: stamp.unwrap_or_default().to_owned(),
         })
