@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// How the images that a plan lacks are asked for.
@@ -66,6 +67,8 @@ impl<P> Asking<'_, P> {
         };
         match asked {
             Ok(resolved) => Ok(Found {
+                age: Duration::ZERO,
+                stale: false,
                 digest: resolved.digest.clone(),
                 processes: resolved
                     .processes

@@ -3,6 +3,7 @@
 use crate::image::{Digest, ImageIndex, ImageProcess, IndexHit, Platform, Reference};
 use crate::outcome::Source;
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// The image indexes that one decision is made with.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,10 @@ pub struct Found {
     pub digest: Digest,
     /// What it runs, for each of the platforms asked for that it has; never empty.
     pub processes: Vec<(Platform, ImageProcess)>,
+    /// How long ago the registry was asked what the name stands for.
+    pub age: Duration,
+    /// Whether that is longer ago than it should be, because the registry does not answer now.
+    pub stale: bool,
 }
 
 /// Why there is no answer.
@@ -97,5 +102,7 @@ fn agree(found: &Found) -> Choice {
     if found.processes.iter().any(|(_, process)| !same(process)) {
         return Choice::Differ(found.processes.iter().map(|(platform, _)| platform.clone()).collect());
     }
-    Choice::Process(first.clone(), Source::Registry { digest: found.digest.clone(), platform: platform.clone() })
+    let Found { digest, processes: _, age, stale } = found;
+    let source = Source::Registry { digest: digest.clone(), platform: platform.clone(), age: *age, stale: *stale };
+    Choice::Process(first.clone(), source)
 }

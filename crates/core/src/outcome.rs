@@ -3,6 +3,7 @@
 use crate::edit::Edits;
 use crate::image::{Digest, Platform};
 use std::fmt;
+use std::time::Duration;
 
 /// The result of mutating one object.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +96,14 @@ pub struct Findings {
     pub warnings: Vec<Warning>,
 }
 
+impl Findings {
+    pub(crate) fn new(provenance: Vec<Provenance>, mut warnings: Vec<Warning>) -> Self {
+        warnings.extend(provenance.iter().filter_map(Provenance::stale_warning));
+        warnings.sort();
+        Self { provenance, warnings }
+    }
+}
+
 /// Where one container's command came from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Provenance {
@@ -124,12 +133,25 @@ pub enum Source {
         digest: Digest,
         /// The platform whose configuration was read.
         platform: Platform,
+        /// How long ago the registry was asked what the name stands for.
+        age: Duration,
+        /// Whether that is longer ago than it should be, because the registry does not answer now.
+        stale: bool,
     },
     /// The entries that are shipped with the webhook, under this key.
     Shipped {
         /// The key as it was written.
         key: String,
     },
+}
+
+impl Provenance {
+    /// What is to be said of an answer that is older than it should be.
+    fn stale_warning(&self) -> Option<Warning> {
+        let Source::Registry { stale: true, age, .. } = &self.source else { return None };
+        let (container, image) = (self.container.clone(), self.image.clone());
+        Some(Warning::Stale { container, image, age: Span(*age).to_string() })
+    }
 }
 
 impl Source {
@@ -147,8 +169,28 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Index { key } => write!(f, "image index, key {key}"),
-            Self::Registry { digest, platform } => write!(f, "registry, {platform}, {digest}"),
+            Self::Registry { digest, platform, age, stale } => {
+                write!(f, "registry, {platform}, {digest}")?;
+                match (stale, age.as_secs()) {
+                    (false, 0) => Ok(()),
+                    (false, _) => write!(f, ", asked {} ago", Span(*age)),
+                    (true, _) => write!(f, ", stale: asked {} ago", Span(*age)),
+                }
+            }
             Self::Shipped { key } => write!(f, "shipped index, key {key}"),
+        }
+    }
+}
+
+/// A length of time as people say it, in one unit.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            seconds @ 0..120 => write!(f, "{seconds} s"),
+            seconds @ 120..7200 => write!(f, "{} min", seconds / 60),
+            seconds => write!(f, "{} h", seconds / 3600),
         }
     }
 }
@@ -176,6 +218,16 @@ pub enum Warning {
         volume: String,
         /// The container that mounts it.
         container: String,
+    },
+    /// The registry does not answer, so what it said before is used.
+    #[error("container {container}: the registry of image {image} does not answer; its answer of {age} ago is used")]
+    Stale {
+        /// The container's name.
+        container: String,
+        /// The image as written.
+        image: String,
+        /// How long ago, as people say it.
+        age: String,
     },
     /// An image stays without the digest that the settings ask for.
     #[error("container {container}: image {image} is not pinned: {why}")]

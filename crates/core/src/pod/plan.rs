@@ -336,11 +336,10 @@ impl Plan {
             }
         }
         let Self { mut draft, mut commands, pending: _, to_pin: _, pin: _, stamp, size } = self;
-        let (problems, mut warnings) = (std::mem::take(&mut draft.problems), std::mem::take(&mut draft.warnings));
+        let (problems, warnings) = (std::mem::take(&mut draft.problems), std::mem::take(&mut draft.warnings));
         if !problems.is_empty() {
             return Outcome::Denial(Denial { problems });
         }
-        warnings.sort();
         commands.sort_by_key(|(index, ..)| *index);
         let (mut edits, mut provenance) = (Edits::default(), Vec::new());
         for (_, command, origin) in commands {
@@ -348,7 +347,7 @@ impl Plan {
             provenance.extend(origin);
         }
         let edits = draft.finish(edits, stamp);
-        let findings = Findings { provenance, warnings };
+        let findings = Findings::new(provenance, warnings);
         if edits.is_empty() {
             return Outcome::Unchanged(findings);
         }

@@ -227,15 +227,14 @@ impl Plan {
             let choice = indexes.judge(&look_up, answers);
             self.settle(subject, choice);
         }
-        let Self { mut filled, pending: _, mut warnings, pin: _ } = self;
-        warnings.sort();
+        let Self { mut filled, pending: _, warnings, pin: _ } = self;
         filled.sort_by_key(|filled| filled.order);
         let (mut edits, mut provenance) = (Edits::default(), Vec::with_capacity(filled.len()));
         for Filled { order: _, edits: one, provenance: origin } in filled {
             edits.extend(one);
             provenance.push(origin);
         }
-        let findings = Findings { provenance, warnings };
+        let findings = Findings::new(provenance, warnings);
         if edits.is_empty() { Outcome::Unchanged(findings) } else { Outcome::Rewrite(edits, findings) }
     }
 }

@@ -1,6 +1,7 @@
 //! What stands in a case file, and what the rewriting makes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use emissary_core::image::{Digest, ImageIndex, ImageProcess, IndexEntry, Platform, Reference};
 use emissary_core::lookup::{Answers, Found, Indexes, LookUp, Miss};
@@ -124,6 +125,12 @@ struct CaseImage {
     fails: Option<String>,
     #[serde(default)]
     transient: bool,
+    /// Seconds since the registry was asked.
+    #[serde(default)]
+    age: u64,
+    /// Whether it does not answer now.
+    #[serde(default)]
+    stale: bool,
 }
 
 impl From<&CaseProcess> for ImageProcess {
@@ -310,7 +317,7 @@ fn expand(value: &Value) -> Value {
 fn provenance(provenance: &Provenance) -> Value {
     let Provenance { container, image, source, command, pinned } = provenance;
     let source = match source {
-        Source::Registry { digest: _, platform } => format!("registry, {platform}"),
+        Source::Registry { platform, .. } => format!("registry, {platform}"),
         other => other.to_string(),
     };
     let mut said = json!({"container": container, "image": image, "from": source, "runs": command});
@@ -335,7 +342,8 @@ fn index(entries: &BTreeMap<String, CaseEntry>) -> Result<ImageIndex, String> {
 impl CaseImage {
     /// Answers as a registry's client does.
     fn answer(&self, look_up: &LookUp) -> Result<Result<Found, Miss>, String> {
-        let Self { entrypoint, cmd, platforms, fails, transient } = self;
+        let Self { entrypoint, cmd, platforms, fails, transient, age, stale } = self;
+        let found = |digest, processes| Found { digest, processes, age: Duration::from_secs(*age), stale: *stale };
         if let Some(why) = fails {
             return Ok(Err(Miss { why: why.clone(), transient: *transient }));
         }
@@ -352,8 +360,8 @@ impl CaseImage {
         let wanted: Vec<_> =
             has.iter().filter(|(p, _)| look_up.platforms.iter().any(|wanted| p.matches(wanted))).cloned().collect();
         Ok(match (wanted.is_empty(), look_up.stated) {
-            (false, _) => Ok(Found { digest, processes: wanted }),
-            (true, false) => Ok(Found { digest, processes: has }),
+            (false, _) => Ok(found(digest, wanted)),
+            (true, false) => Ok(found(digest, has)),
             (true, true) => Err(Miss { why: "it has none of the platforms asked for".to_owned(), transient: false }),
         })
     }
