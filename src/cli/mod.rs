@@ -1,6 +1,7 @@
 //! A file a verb: arguments, rendering, colours. What a verb does is done in the other rooms.
 
 mod demo;
+mod index;
 mod look_ups;
 mod objects;
 mod output;
@@ -28,6 +29,8 @@ enum Verb {
     Rewrite(rewrite::Rewrite),
     /// Show what images run, and who says so.
     Resolve(resolve::Resolve),
+    /// Make, check and carry image indexes.
+    Index(index::Index),
     /// Try it all on this machine: a server, a registry and examples, without a cluster.
     Demo(demo::Demo),
 }
@@ -41,6 +44,8 @@ pub(crate) enum Exit {
     Denied,
     /// 2: bad input or usage.
     BadInput,
+    /// 3: something could not be judged.
+    Unjudged,
 }
 
 impl From<Exit> for ExitCode {
@@ -49,6 +54,7 @@ impl From<Exit> for ExitCode {
             Exit::Fine => Self::SUCCESS,
             Exit::Denied => Self::from(1),
             Exit::BadInput => Self::from(2),
+            Exit::Unjudged => Self::from(3),
         }
     }
 }
@@ -62,6 +68,7 @@ pub fn run() -> ExitCode {
         Verb::Serve(serve) => serve.run(),
         Verb::Rewrite(rewrite) => rewrite.run(),
         Verb::Resolve(resolve) => resolve.run(),
+        Verb::Index(index) => index.run(),
         Verb::Demo(demo) => demo.run(),
     };
     match result {
