@@ -59,8 +59,10 @@ fn lists(process: &ImageProcess, [entrypoint, cmd]: [&str; 2]) -> Vec<String> {
 fn scalar(text: &str) -> String {
     const TAKEN: [&str; 12] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "inf", "infinity", "nan"];
     let stem = text.trim_start_matches('-');
-    let begins = stem.starts_with(|c: char| c.is_ascii_alphabetic()) || text.starts_with('/');
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-@+=:".contains(&byte);
+    // No number and no date has a slash.
+    let address = text.starts_with(|c: char| c.is_ascii_digit()) && text.contains('/');
+    let begins = stem.starts_with(|c: char| c.is_ascii_alphabetic()) || text.starts_with('/') || address;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-@+=:*".contains(&byte);
     let taken = TAKEN.iter().any(|word| word.eq_ignore_ascii_case(stem));
     if begins && !taken && !text.ends_with(':') && text.bytes().all(plain) {
         return text.to_owned();
@@ -121,7 +123,7 @@ mod tests {
         {
             assert!(scalar(text).starts_with('"'), "{text}");
         }
-        for text in ["/bin/sh", "-c", "--port", "nginx", "quay.io/a/b:1@sha256:00"] {
+        for text in ["/bin/sh", "-c", "--port", "nginx", "quay.io/a/b:1@sha256:00", "127.0.0.1:5000/a:1", "r.io/*"] {
             assert_eq!(scalar(text), text);
         }
     }

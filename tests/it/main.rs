@@ -3,5 +3,6 @@
 
 mod architecture;
 mod components;
+mod index;
 mod oracle;
 mod oracles;

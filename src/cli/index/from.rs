@@ -43,7 +43,9 @@ impl From {
             for image in index::images(&document.value) {
                 if image.contains("{{") {
                     let place = &document.place;
-                    anstream::eprintln!("{WARNING} {place}: image {image} has parameters; add what it becomes by name");
+                    anstream::eprintln!(
+                        "{WARNING} {place}: image {image} has parameters and is left out; add by name what it becomes"
+                    );
                 } else if !images.iter().any(|known| known == image) {
                     images.push(image.to_owned());
                 }
