@@ -4,6 +4,7 @@ pub mod admission;
 pub mod certificate;
 pub mod cli;
 pub mod demo;
+pub mod index;
 pub mod manifest;
 pub mod mutation;
 pub mod server;

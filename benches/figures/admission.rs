@@ -139,7 +139,15 @@ fn answers(world: &World, plan: &pod::Plan) -> Answers {
         };
         let resolved = world.runtime.block_on(world.resolver.resolve(&question, World::deadline())).unwrap();
         let processes = resolved.processes.iter().map(|(platform, _, process)| (platform.clone(), process.clone()));
-        (look_up.clone(), Ok(Found { digest: resolved.digest.clone(), processes: processes.collect() }))
+        (
+            look_up.clone(),
+            Ok(Found {
+                digest: resolved.digest.clone(),
+                processes: processes.collect(),
+                age: Duration::ZERO,
+                stale: false,
+            }),
+        )
     });
     asked.collect()
 }

@@ -1,6 +1,7 @@
 //! A file a verb: arguments, rendering, colours. What a verb does is done in the other rooms.
 
 mod demo;
+mod index;
 mod look_ups;
 mod objects;
 mod output;
@@ -26,6 +27,7 @@ enum Verb {
     Serve(serve::Serve),
     Rewrite(rewrite::Rewrite),
     Resolve(resolve::Resolve),
+    Index(index::Index),
     Demo(demo::Demo),
 }
 
@@ -38,6 +40,8 @@ pub(crate) enum Exit {
     Denied,
     /// 2: bad input or usage.
     BadInput,
+    /// 3: something could not be judged.
+    Unjudged,
 }
 
 impl From<Exit> for ExitCode {
@@ -46,6 +50,7 @@ impl From<Exit> for ExitCode {
             Exit::Fine => Self::SUCCESS,
             Exit::Denied => Self::from(1),
             Exit::BadInput => Self::from(2),
+            Exit::Unjudged => Self::from(3),
         }
     }
 }
@@ -59,6 +64,7 @@ pub fn run() -> ExitCode {
         Verb::Serve(serve) => serve.run(),
         Verb::Rewrite(rewrite) => rewrite.run(),
         Verb::Resolve(resolve) => resolve.run(),
+        Verb::Index(index) => index.run(),
         Verb::Demo(demo) => demo.run(),
     };
     match result {

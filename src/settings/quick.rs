@@ -286,7 +286,8 @@ impl<'a> Reader<'a> {
         let begins = match self.rest().get(dashes)? {
             byte if byte.is_ascii_alphabetic() => true,
             b'/' => first == b'/',
-            _ => false,
+            // An address; no number and no date has a slash.
+            byte => byte.is_ascii_digit() && dashes == 0,
         };
         if !begins {
             return None;
@@ -310,7 +311,8 @@ impl<'a> Reader<'a> {
         const TAKEN: [&str; 12] =
             ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "inf", "infinity", "nan"];
         let taken = TAKEN.iter().any(|word| word.eq_ignore_ascii_case(text.trim_start_matches('-')));
-        (ends && !taken).then(|| text.to_owned())
+        let number = first.is_ascii_digit() && !text.contains('/');
+        (ends && !taken && !number).then(|| text.to_owned())
     }
 }
 
@@ -332,7 +334,7 @@ mod tests {
             "a: {entrypoint: [nginx, -g, \"daemon off;\"], platforms: {linux/arm64: {cmd: []}}}",
             "images:\n  quay.io/team/*:\n    platforms:\n      linux/amd64: {cmd: [a]}\n      linux/arm64:\n        cmd: [b]\n  \"*:5000/x\": {cmd: [c]}\n",
             "{\"alpine:3.20\":{\"entrypoint\":[\"/bin/sh\"],\"cmd\":[\"-l\"]},\n \"b\": {\"cmd\": [\n\"x\"\n]}}\n",
-            "sha256:0000000000000000000000000000000000000000000000000000000000000000: {cmd: [a]}\nx@sha256:00: {cmd: []}\n",
+            "sha256:0000000000000000000000000000000000000000000000000000000000000000: {cmd: [a]}\nx@sha256:00: {cmd: []}\n127.0.0.1:5000/x: {cmd: []}\n",
         ] {
             assert_eq!(parse(text, &source()), Some(Node::parse(text, &source()).unwrap()), "{text}");
         }
@@ -376,7 +378,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(1024))]
         #[test]
         fn what_is_read_is_what_the_full_parser_reads(
-            text in "(a|b:1|-c|--|- |x y|: |:|, |,|\\[|\\]|\\{|\\}|\"|\\\\|\"q\"|\n|\n  |\n    |#| #|/d|yes|1|é|\\*|---\n|e: |f:\n  ){0,14}"
+            text in "(a|b:1|1:2|-c|--|- |x y|: |:|, |,|\\[|\\]|\\{|\\}|\"|\\\\|\"q\"|\n|\n  |\n    |#| #|/d|yes|1|é|\\*|---\n|e: |f:\n  ){0,14}"
         ) {
             if let Some(quick) = parse(&text, &source()) {
                 let full = Node::parse(&text, &source());

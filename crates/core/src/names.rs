@@ -8,5 +8,7 @@ pub const MODE: &str = "emissary-webhook.io/mode";
 pub const PLATFORM: &str = "emissary-webhook.io/platform";
 /// Annotation on a pod, where allowed: further containers to wrap, separated by commas.
 pub const WRAP: &str = "emissary-webhook.io/wrap";
+/// Label on a ConfigMap: `"true"` where its data are image index entries.
+pub const IMAGE_INDEX: &str = "emissary-webhook.io/image-index";
 /// Annotation that the rewriting leaves behind: version and a hash of what decided.
 pub const REWRITTEN: &str = "emissary-webhook.io/rewritten";

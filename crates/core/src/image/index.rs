@@ -226,6 +226,15 @@ impl ImageIndex {
         self.fingerprint
     }
 
+    /// Keys that can never match, each with the one that matches better wherever it would: positions in the order of
+    /// insertion.
+    ///
+    /// Only a glob can be shadowed, and only by a single other one is it looked for; all that is returned is so, whatever
+    /// several globs do together.
+    pub fn shadowed(&self) -> Vec<(usize, usize)> {
+        self.globs.shadowed()
+    }
+
     /// Adds the entries of another index, in its order; what this one has already stays, and the problem says so.
     pub fn merge(&mut self, other: &ImageIndex) -> Vec<IndexProblem> {
         other.iter().filter_map(|hit| self.insert(hit.key, hit.entry.clone()).err()).collect()

@@ -78,6 +78,13 @@ impl Glob {
     }
 }
 
+/// A pattern as a text that stands for all that it matches: only a pattern whose own wildcards can take this one's fits it.
+///
+/// No name holds a control character, and what crosses components cannot be taken by a `*`, which a slash sees to.
+fn as_text(pattern: &str) -> String {
+    pattern.replace("**", "\u{1}/\u{1}").replace('*', "\u{2}")
+}
+
 /// Completes a name as a reference is: Docker Hub unless the first component looks like a host, `library` for a bare
 /// name.
 fn with_registry(name: &str) -> String {
@@ -171,6 +178,19 @@ impl Globs {
             }
         }
         best.map(|(_, entry)| *entry)
+    }
+
+    /// The globs that never win, each with one that outranks it wherever it matches, as positions of their entries.
+    pub(super) fn shadowed(&self) -> Vec<(usize, usize)> {
+        let mut shadowed = Vec::new();
+        for (glob, entry) in &self.globs {
+            let (name, tag) = (as_text(&glob.name), glob.tag.as_deref().map(|tag| tag.replace('*', "\u{2}")));
+            let better = self
+                .candidates(&name)
+                .find(|(other, at)| at != entry && other.outranks(glob) && other.matches(&name, tag.as_deref()));
+            shadowed.extend(better.map(|(_, at)| (*entry, *at)));
+        }
+        shadowed
     }
 
     /// The globs whose literal prefix `name` starts with, and with luck no others.

@@ -179,3 +179,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_glob_that_another_always_beats_is_shadowed() {
+    let shadows = |keys: [&str; 2]| {
+        let mut index = ImageIndex::default();
+        keys.iter().for_each(|key| index.insert(key, IndexEntry::from(ImageProcess::default())).unwrap());
+        index.shadowed()
+    };
+    for keys in [["r.io/*b", "r.io/**b"], ["r.io/*b:*", "r.io/**b:*"], ["r.io/a*:*1", "r.io/a*:**1"]] {
+        let both = [shadows(keys), shadows([keys[1], keys[0]])];
+        assert!(both.iter().all(|found| found.len() == 1), "{keys:?}: {both:?}");
+    }
+    for keys in [["r.io/*", "r.io/**"], ["r.io/a*", "r.io/*"], ["r.io/a*:1*", "r.io/a*"], ["r.io/a*", "q.io/a*"]] {
+        assert_eq!(shadows(keys), [], "{keys:?}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Verbs about image index files, a file each.
+
+mod add;
+mod asker;
+mod destination;
+mod export;
+mod from;
+mod import;
+mod lint;
+mod verify;
+
+use super::Exit;
+use clap::{Args, Subcommand};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Makes, checks and carries image indexes: files that say what images run, so that no registry need be asked.
+#[derive(Debug, Args)]
+pub(super) struct Index {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Look images up and write them into a file.
+    Add(add::Add),
+    /// Do so for all images that manifests name without a command.
+    From(from::From),
+    /// Compare index files with the registries.
+    Verify(verify::Verify),
+    /// Find what in index files was not meant so.
+    Lint(lint::Lint),
+    /// Take entries from Argo's configuration or from images on disk.
+    Import(import::Import),
+    /// Write an index for a cluster: ConfigMaps, or Argo's own `images`.
+    Export(export::Export),
+}
+
+/// The index file that verbs work on where none is named.
+const INDEX: &str = "image-index.yaml";
+
+impl Index {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let waits = |future: std::pin::Pin<Box<dyn Future<Output = anyhow::Result<Exit>>>>| {
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+        };
+        match self.verb {
+            Verb::Add(add) => waits(Box::pin(add.run())),
+            Verb::From(from) => waits(Box::pin(from.run())),
+            Verb::Verify(verify) => waits(Box::pin(verify.run())),
+            Verb::Lint(lint) => lint.run(),
+            Verb::Import(import) => import.run(),
+            Verb::Export(export) => export.run(),
+        }
+    }
+}
+
+/// The longest index file that is read, as for `serve`.
+const LONGEST: u64 = 64 << 20;
+
+/// A file's name for messages, and its text.
+fn read(path: &Path) -> anyhow::Result<(Arc<str>, String)> {
+    use anyhow::Context;
+    use std::io::Read;
+    let name: Arc<str> = path.display().to_string().into();
+    let cannot = || format!("{name}: cannot be read");
+    let mut text = String::new();
+    std::fs::File::open(path).with_context(cannot)?.take(LONGEST + 1).read_to_string(&mut text).with_context(cannot)?;
+    anyhow::ensure!(text.len() as u64 <= LONGEST, "{name}: is longer than {} MiB", LONGEST >> 20);
+    Ok((name, text))
+}
