@@ -3,5 +3,6 @@
 
 mod architecture;
 mod components;
+mod figures;
 mod oracle;
 mod oracles;
