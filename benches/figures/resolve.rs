@@ -7,6 +7,7 @@ use std::hint::black_box;
 
 pub(crate) fn run(world: &World) {
     let question = world.question();
+    let _entered = world.runtime.enter();
     let resolve = || world.resolver.resolve(&question, World::deadline());
     world.runtime.block_on(resolve()).unwrap();
     let asked = world.registry.requests().len();

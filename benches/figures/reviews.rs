@@ -16,8 +16,6 @@ pub(crate) enum Ask {
 }
 
 impl Ask {
-    pub(crate) const ALL: [Self; 4] = [Self::Wrap, Self::LookUp, Self::Bare, Self::Nothing];
-
     /// Whether Argo's controller made the pod.
     fn is_argos(self) -> bool {
         matches!(self, Self::Wrap | Self::LookUp)
@@ -39,10 +37,6 @@ pub(crate) enum Size {
     Bytes(usize),
     Variables(usize),
 }
-
-/// The first is as small as they come; the second, of a hundred variables, is about 9 KB.
-pub(crate) const SIZES: [Size; 4] =
-    [Size::Variables(1), Size::Variables(100), Size::Bytes(30_000), Size::Bytes(120_000)];
 
 /// One review and the number of the main container's own variables, which are all that grows.
 pub(crate) fn review(ask: Ask, size: Size, image: &str) -> (Vec<u8>, usize) {

@@ -6,6 +6,7 @@ mod cli;
 mod components;
 mod demo;
 mod examples;
+mod figures;
 mod index;
 mod messages;
 mod oracle;

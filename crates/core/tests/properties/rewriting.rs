@@ -1,6 +1,7 @@
 //! What is true of a pod after rewriting, judged by other code than the code that rewrites.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use emissary_core::image::{Digest, ImageIndex, ImageProcess};
 use emissary_core::lookup::{Answers, Found, Indexes, LookUp, Miss};
@@ -22,7 +23,8 @@ pub(crate) fn answers(look_ups: &[&LookUp]) -> Answers {
         };
         let process = ImageProcess { entrypoint, cmd, user: None };
         let digest = Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap();
-        Ok(Found { digest, processes: look_up.platforms.iter().map(|p| (p.clone(), process.clone())).collect() })
+        let processes = look_up.platforms.iter().map(|p| (p.clone(), process.clone())).collect();
+        Ok(Found { digest, processes, age: Duration::ZERO, stale: false })
     };
     look_ups.iter().map(|look_up| ((*look_up).clone(), answer(look_up))).collect()
 }
