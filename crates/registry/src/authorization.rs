@@ -287,7 +287,7 @@ fn accept_answer(answer: Answer) -> Result<Answer, Failure> {
         401 | 403 => Failure::Unauthorized { tried: 0 },
         404 => Failure::NotFound,
         429 => Failure::RateLimited { retry_after: retry_after(&answer.headers) },
-        status @ 500..=599 => Failure::ServerError { status },
+        status @ 500..=599 => Failure::ServerError { status, retry_after: retry_after(&answer.headers) },
         status => Failure::Rejected { status },
     })
 }

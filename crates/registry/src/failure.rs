@@ -24,6 +24,8 @@ pub enum Failure {
     ServerError {
         /// 500 to 599.
         status: u16,
+        /// `Retry-After`, as for a rate limit.
+        retry_after: Option<Duration>,
     },
     /// The look-up was ended from within: the process stops, or a bug.
     #[error("the look-up was interrupted")]

@@ -6,7 +6,7 @@ use crate::{
     backoff::Backoff,
     keyring::Credentials,
     lookup::{Found, Named},
-    memory::{Heap, Memory, Print},
+    memory::{Heap, Memory, Moment, Print},
     record::{Packed, PackedDigest, Record, Said},
 };
 use emissary_core::image::{Digest, Platform};
@@ -50,10 +50,10 @@ pub(crate) struct Layers {
     tags: Memory<Tag>,
     contents: Memory<Packed>,
     /// When a credential was last let see a repository.
-    proofs: Memory<SystemTime>,
+    proofs: Memory<Moment>,
     failures: Memory<Failed>,
     /// Until when a host is not to be asked with certain credentials.
-    limits: Memory<SystemTime>,
+    limits: Memory<Moment>,
     lives: Lives,
 }
 
@@ -70,7 +70,7 @@ struct Lives {
 #[derive(Clone)]
 struct Tag {
     digest: PackedDigest,
-    checked_at: SystemTime,
+    checked_at: Moment,
 }
 
 #[derive(Clone)]
@@ -85,12 +85,6 @@ struct Failed {
 impl Heap for Tag {
     fn heap(&self) -> usize {
         self.digest.len()
-    }
-}
-
-impl Heap for SystemTime {
-    fn heap(&self) -> usize {
-        0
     }
 }
 
@@ -140,11 +134,12 @@ impl Subject {
 
 impl Layers {
     pub(crate) fn new(options: &Options) -> Self {
+        // As an image needs them: 350 bytes of content, 180 of a tag, 100 of a proof.
         let share = |percent: u64| options.cache_bytes / 100 * percent;
         Self {
-            contents: Memory::new(share(50)),
-            tags: Memory::new(share(29)),
-            proofs: Memory::new(share(17)),
+            contents: Memory::new(share(53)),
+            tags: Memory::new(share(28)),
+            proofs: Memory::new(share(15)),
             failures: Memory::new(share(3)),
             limits: Memory::new(share(1)),
             lives: Lives {
@@ -204,7 +199,7 @@ impl Layers {
     ) -> Option<Outcome> {
         let within = |at: SystemTime, life: Duration| now.duration_since(at).is_ok_and(|age| age < life);
         let proofs = subject.whose.iter().filter_map(|who| self.proofs.get(subject.proof_print(*who)));
-        let proved_at = proofs.max().filter(|at| within(*at, proof_life))?;
+        let proved_at = proofs.max().map(Moment::time).filter(|at| within(*at, proof_life))?;
         let (digest, checked_at) = match &subject.named {
             Named::Digest(digest) => (digest.clone(), proved_at),
             Named::Tag(_) => {
@@ -219,7 +214,7 @@ impl Layers {
     /// The digest that the tag had when the registry was last asked.
     pub(crate) fn tag(&self, subject: &Subject) -> Option<(Digest, SystemTime)> {
         let tag = self.tags.get(subject.tag_print())?;
-        Some((tag.digest.unpack()?, tag.checked_at))
+        Some((tag.digest.unpack()?, tag.checked_at.time()))
     }
 
     pub(crate) fn record(&self, subject: &Subject, digest: &Digest) -> Option<Record> {
@@ -240,7 +235,10 @@ impl Layers {
         random: f64,
     ) -> Outcome {
         if let Some(who) = shown_to {
-            self.proofs.insert(subject.proof_print(who), asked);
+            let print = subject.proof_print(who);
+            let (asked, now) = (Moment::of(asked), Moment::of(now));
+            let before = self.proofs.get(print).filter(|at| *at <= now);
+            self.proofs.insert(print, before.map_or(asked, |before| before.max(asked)));
         }
         let failure = match found {
             Ok(Found { digest, record, fetched }) => {
@@ -248,8 +246,12 @@ impl Layers {
                     self.contents
                         .insert(subject.content_print(&digest), Packed::new(&subject.repository, &digest, &record));
                 }
-                if let Named::Tag(_) = subject.named {
-                    let tag = Tag { digest: PackedDigest::new(&digest), checked_at: asked };
+                // Others, with other credentials, may have asked later and be done already.
+                let is_newer = |(_, known): (Digest, SystemTime)| known > asked && known <= now;
+                if let Named::Tag(_) = subject.named
+                    && !self.tag(subject).is_some_and(is_newer)
+                {
+                    let tag = Tag { digest: PackedDigest::new(&digest), checked_at: Moment::of(asked) };
                     self.tags.insert(subject.tag_print(), tag);
                 }
                 self.failures.remove(subject.print);
@@ -285,7 +287,7 @@ impl Layers {
             return;
         }
         let mut proofs = subject.whose.iter().map(|who| subject.proof_print(*who));
-        let was_shown = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age < self.lives.stale);
+        let was_shown = |at: Moment| now.duration_since(at.time()).is_ok_and(|age| age < self.lives.stale);
         // A stranger's "not found" is not the owner's.
         if gone && proofs.clone().any(|proof| self.proofs.get(proof).is_some_and(was_shown)) {
             self.tags.remove(subject.tag_print());
@@ -302,7 +304,10 @@ impl Layers {
             // These say nothing of the image, and are judged anew each time.
             Failure::LeftAlone | Failure::Busy | Failure::Interrupted => return,
             Failure::RateLimited { retry_after: Some(wait) } => {
-                self.limits.insert(subject.limit_print(), now + wait);
+                self.limits.insert(subject.limit_print(), Moment::of(now + wait));
+                self.lives.transient.after(before, random).max(wait)
+            }
+            Failure::ServerError { retry_after: Some(wait), .. } => {
                 self.lives.transient.after(before, random).max(wait)
             }
             _ if failure.is_transient() => self.lives.transient.after(before, random),
@@ -313,7 +318,7 @@ impl Layers {
 
     /// How long the registry does not want to hear of these credentials: it counts requests by account, so others may ask.
     pub(crate) fn limited(&self, subject: &Subject, now: SystemTime) -> Option<Duration> {
-        let until = self.limits.get(subject.limit_print())?;
+        let until = self.limits.get(subject.limit_print())?.time();
         until
             .duration_since(now)
             .ok()
@@ -358,5 +363,87 @@ fn outcome(
         }
         Said::NoSuchPlatform => Some(Err(Arc::new(Failure::NoSuchPlatform { offered: record.offered.clone() }))),
         Said::Lacking => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Clock, Keyring, record::Kind};
+    use emissary_core::image::{ImageProcess, Reference};
+    use std::time::Instant;
+
+    const IMAGES: usize = 100_000;
+
+    fn subject(n: usize) -> Subject {
+        let text = format!("registry-{}.example.com/team-{}/service-{n}:v1.{n}.0", n % 10, n % 500);
+        let reference = Reference::parse(&text).unwrap();
+        let credentials = Keyring::anonymous().credentials(&reference);
+        let scope = Scope::new(&reference, credentials.identity);
+        let named = Named::Tag(reference.tag().unwrap().to_owned());
+        Subject::new(scope, named, vec![Platform::new("linux", "amd64", None)], &credentials, Freshness::Ttl)
+    }
+
+    fn found(n: usize) -> Found {
+        let digest = |salt: u8| Digest::parse(&format!("sha256:{n:062x}{salt:02x}")).unwrap();
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let process = ImageProcess {
+            entrypoint: words(&["/docker-entrypoint.sh", "--service", &format!("service-{n}")]),
+            cmd: words(&["nginx", "-g", "daemon off;"]),
+            user: Some("1000:1000".to_owned()),
+        };
+        let platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "linux/386", "linux/s390x"];
+        let record = Record {
+            kind: Kind::Index { complete: true },
+            offered: platforms.map(|text| Platform::parse(text).unwrap()).to_vec(),
+            processes: vec![(Platform::new("linux", "amd64", None), digest(1), process)],
+        };
+        Found { digest: digest(0), record, fetched: true }
+    }
+
+    fn filled() -> Layers {
+        let layers = Layers::new(&Options { cache_bytes: 64 << 20, clock: Clock::system(), ..Options::default() });
+        let now = SystemTime::UNIX_EPOCH;
+        for n in 0..IMAGES {
+            layers.learn(&subject(n), Ok(found(n)), Some(None), now, now, 0.0).unwrap();
+        }
+        layers
+    }
+
+    #[test]
+    fn a_hundred_thousand_images_fit_in_64_mib() {
+        let layers = filled();
+        let (contents, tags, bytes) = layers.size();
+        assert_eq!((contents, tags), (IMAGES, IMAGES));
+        assert!(bytes <= 64 << 20, "{bytes} bytes");
+        for n in (0..IMAGES).step_by(997) {
+            let answer = layers.answer(&subject(n), SystemTime::UNIX_EPOCH).unwrap().unwrap();
+            assert_eq!(answer.processes, found(n).record.processes);
+        }
+    }
+
+    /// What the weigher says is what the process grows by, or less. Alone, since other tests grow it too:
+    /// `cargo test -p emissary-registry --release -- --ignored --nocapture the_weigher`
+    #[test]
+    #[ignore = "measures the whole process"]
+    fn the_weigher_is_honest_and_a_hit_is_quick() {
+        let resident = || {
+            let pages: usize =
+                std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+            pages * 4096
+        };
+        let before = resident();
+        let layers = filled();
+        let (grown, weighed) = (resident() - before, layers.size().2);
+        let subjects: Vec<Subject> = (0..1000).map(|n| subject(n * 100)).collect();
+        let started = Instant::now();
+        for _ in 0..100 {
+            for subject in &subjects {
+                std::hint::black_box(layers.answer(subject, SystemTime::UNIX_EPOCH));
+            }
+        }
+        let each = started.elapsed() / 100_000;
+        println!("weighed {weighed} bytes, grown by {grown}; a hit takes {each:?}");
+        assert!(grown <= 64 << 20, "{grown} bytes");
     }
 }

@@ -128,7 +128,7 @@ impl<'a> LookUp<'a> {
                 answer
             }
             // A registry that does not know HEAD says so in many ways.
-            Err(Failure::Rejected { .. }) => return Ok(None),
+            Err(Failure::Rejected { .. } | Failure::ServerError { status: 501, .. }) => return Ok(None),
             Err(failure) => return Err(failure),
         };
         let digest = match named {

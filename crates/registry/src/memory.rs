@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::{BuildHasher, Hash, RandomState},
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 /// A key of 128 bits in place of the names that it stands for, so that a hundred thousand of them are small.
@@ -24,6 +25,27 @@ impl Print {
 /// Bytes that a value holds on the heap.
 pub(crate) trait Heap {
     fn heap(&self) -> usize;
+}
+
+/// A time in half the space, to the millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    pub(crate) fn of(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(0))
+    }
+
+    pub(crate) fn time(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.0)
+    }
+}
+
+impl Heap for Moment {
+    fn heap(&self) -> usize {
+        0
+    }
 }
 
 /// Forgets what was not asked for lately (the clock algorithm) as soon as the whole is heavier than its capacity.
