@@ -208,7 +208,7 @@ impl Layers {
             }
         };
         let record = self.record(subject, &digest)?;
-        outcome(digest, &record, &subject.platforms, checked_at, now, layer)
+        outcome(digest, record, &subject.platforms, checked_at, now, layer)
     }
 
     /// The digest that the tag had when the registry was last asked.
@@ -218,9 +218,7 @@ impl Layers {
     }
 
     pub(crate) fn record(&self, subject: &Subject, digest: &Digest) -> Option<Record> {
-        let packed = self.contents.get(subject.content_print(digest))?;
-        let (repository, of, record) = packed.unpack()?;
-        (repository == subject.repository && of == *digest).then_some(record)
+        self.contents.get(subject.content_print(digest))?.record(&subject.repository, digest)
     }
 
     /// Remembers what the registry answered to a question asked at `asked`. `shown_to` is whom it let see the repository,
@@ -256,7 +254,7 @@ impl Layers {
                 }
                 self.failures.remove(subject.print);
                 let layer = if fetched { Layer::Fetched } else { Layer::Revalidated };
-                match outcome(digest, &record, &subject.platforms, asked, now, layer) {
+                match outcome(digest, record, &subject.platforms, asked, now, layer) {
                     Some(outcome) => return outcome,
                     None => Failure::Protocol("the image lacks what its index lists"),
                 }
@@ -349,7 +347,7 @@ impl Layers {
 
 fn outcome(
     digest: Digest,
-    record: &Record,
+    record: Record,
     platforms: &[Platform],
     checked_at: SystemTime,
     now: SystemTime,
@@ -357,27 +355,29 @@ fn outcome(
 ) -> Option<Outcome> {
     let age = now.duration_since(checked_at).unwrap_or_default();
     match record.say(platforms) {
-        Said::Processes(processes) => {
-            let offered = record.offered.clone();
+        Said::Processes { offered, processes } => {
             Some(Ok(Arc::new(Resolved { digest, offered, processes, checked_at, age, layer })))
         }
-        Said::NoSuchPlatform => Some(Err(Arc::new(Failure::NoSuchPlatform { offered: record.offered.clone() }))),
+        Said::NoSuchPlatform { offered } => Some(Err(Arc::new(Failure::NoSuchPlatform { offered }))),
         Said::Lacking => None,
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::{Clock, Keyring, record::Kind};
+    use crate::{Keyring, record::Kind};
     use emissary_core::image::{ImageProcess, Reference};
-    use std::time::Instant;
 
     const IMAGES: usize = 100_000;
 
-    fn subject(n: usize) -> Subject {
+    pub(crate) fn reference(n: usize) -> Reference {
         let text = format!("registry-{}.example.com/team-{}/service-{n}:v1.{n}.0", n % 10, n % 500);
-        let reference = Reference::parse(&text).unwrap();
+        Reference::parse(&text).unwrap()
+    }
+
+    fn subject(n: usize) -> Subject {
+        let reference = reference(n);
         let credentials = Keyring::anonymous().credentials(&reference);
         let scope = Scope::new(&reference, credentials.identity);
         let named = Named::Tag(reference.tag().unwrap().to_owned());
@@ -401,18 +401,16 @@ mod tests {
         Found { digest: digest(0), record, fetched: true }
     }
 
-    fn filled() -> Layers {
-        let layers = Layers::new(&Options { cache_bytes: 64 << 20, clock: Clock::system(), ..Options::default() });
-        let now = SystemTime::UNIX_EPOCH;
+    pub(crate) fn fill(layers: &Layers, now: SystemTime) {
         for n in 0..IMAGES {
             layers.learn(&subject(n), Ok(found(n)), Some(None), now, now, 0.0).unwrap();
         }
-        layers
     }
 
     #[test]
     fn a_hundred_thousand_images_fit_in_64_mib() {
-        let layers = filled();
+        let layers = Layers::new(&Options { cache_bytes: 64 << 20, ..Options::default() });
+        fill(&layers, SystemTime::UNIX_EPOCH);
         let (contents, tags, bytes) = layers.size();
         assert_eq!((contents, tags), (IMAGES, IMAGES));
         assert!(bytes <= 64 << 20, "{bytes} bytes");
@@ -420,30 +418,5 @@ mod tests {
             let answer = layers.answer(&subject(n), SystemTime::UNIX_EPOCH).unwrap().unwrap();
             assert_eq!(answer.processes, found(n).record.processes);
         }
-    }
-
-    /// What the weigher says is what the process grows by, or less. Alone, since other tests grow it too:
-    /// `cargo test -p emissary-registry --release -- --ignored --nocapture the_weigher`
-    #[test]
-    #[ignore = "measures the whole process"]
-    fn the_weigher_is_honest_and_a_hit_is_quick() {
-        let resident = || {
-            let pages: usize =
-                std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-            pages * 4096
-        };
-        let before = resident();
-        let layers = filled();
-        let (grown, weighed) = (resident() - before, layers.size().2);
-        let subjects: Vec<Subject> = (0..1000).map(|n| subject(n * 100)).collect();
-        let started = Instant::now();
-        for _ in 0..100 {
-            for subject in &subjects {
-                std::hint::black_box(layers.answer(subject, SystemTime::UNIX_EPOCH));
-            }
-        }
-        let each = started.elapsed() / 100_000;
-        println!("weighed {weighed} bytes, grown by {grown}; a hit takes {each:?}");
-        assert!(grown <= 64 << 20, "{grown} bytes");
     }
 }

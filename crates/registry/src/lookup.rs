@@ -4,7 +4,7 @@ use crate::{
     Failure,
     authorization::{Visit, Who},
     document::{self, Descriptor, Document, Entry, ImageConfig},
-    record::{self, Kind, Record, Said},
+    record::{self, Kind, Record},
     transport::Limit,
 };
 use emissary_core::image::{Digest, ImageProcess, Platform};
@@ -100,7 +100,7 @@ impl<'a> LookUp<'a> {
         let (digest, document) = self.manifest(named.as_str(), by_digest, MANIFEST_LIMIT).await?;
         let known = (self.known)(&digest);
         if let Some(record) = &known
-            && record.say(self.platforms) != Said::Lacking
+            && record.covers(self.platforms)
         {
             return Ok(Found { digest, record: record.clone(), fetched: false });
         }
@@ -116,7 +116,7 @@ impl<'a> LookUp<'a> {
     async fn confirm(&self, named: &Named, expected: Option<&Digest>) -> Result<Option<Found>, Failure> {
         let record = |digest: &Digest| {
             let record = (self.known)(digest)?;
-            (record.say(self.platforms) != Said::Lacking).then_some(record)
+            record.covers(self.platforms).then_some(record)
         };
         if expected.and_then(record).is_none() {
             return Ok(None);
@@ -172,12 +172,13 @@ impl<'a> LookUp<'a> {
             return Err(Failure::NotAnImage { what: "an index without images" });
         }
         let mut processes = known.map(|record| record.processes).unwrap_or_default();
-        let is_new = |platform: &Platform| !processes.iter().any(|(known, ..)| known == platform);
-        let missing = record::choose(&offered, self.platforms).into_iter().filter(is_new).filter_map(|platform| {
-            // Of several for one platform (Windows lists one a build) runtimes take the first.
-            let (_, content) = listed.iter().find(|(listed, _)| *listed == platform)?;
-            Some(self.process(platform, content))
-        });
+        let is_new = |platform: &&Platform| !processes.iter().any(|(known, ..)| known == *platform);
+        let missing =
+            record::choose(&offered, self.platforms).into_iter().filter(is_new).cloned().filter_map(|platform| {
+                // Of several for one platform (Windows lists one a build) runtimes take the first.
+                let (_, content) = listed.iter().find(|(listed, _)| *listed == platform)?;
+                Some(self.process(platform, content))
+            });
         let missing: Vec<_> = missing.collect();
         processes.extend(try_join_all(missing).await?);
         Ok(Record { kind: Kind::Index { complete }, offered, processes })

@@ -2,7 +2,7 @@
 
 use crate::memory::Heap;
 use emissary_core::image::{Digest, DigestAlgorithm, ImageProcess, Platform};
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 /// What is kept of an image: which platforms it offers, and what it runs on those that were asked for. Nothing else of its
 /// configuration, which may hold secrets in its environment.
@@ -27,47 +27,62 @@ pub(crate) enum Kind {
 /// What a record says to a question.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Said {
-    Processes(Vec<(Platform, Digest, ImageProcess)>),
-    NoSuchPlatform,
+    Processes {
+        offered: Vec<Platform>,
+        processes: Vec<(Platform, Digest, ImageProcess)>,
+    },
+    NoSuchPlatform {
+        offered: Vec<Platform>,
+    },
     /// The registry has to be asked for more.
     Lacking,
 }
 
 impl Record {
     /// `wanted` is empty for all.
-    pub(crate) fn say(&self, wanted: &[Platform]) -> Said {
-        let complete = match self.kind {
-            Kind::Single => return self.single(wanted),
+    pub(crate) fn say(self, wanted: &[Platform]) -> Said {
+        let Self { kind, offered, mut processes } = self;
+        let complete = match kind {
+            Kind::Single => return single(offered, processes, wanted),
             Kind::Index { complete } => complete,
         };
-        if !complete && !lists(&self.offered, wanted) {
+        if !complete && !lists(&offered, wanted) {
             return Said::Lacking;
         }
-        let chosen = choose(&self.offered, wanted);
+        let chosen = choose(&offered, wanted);
         if chosen.is_empty() {
-            return Said::NoSuchPlatform;
+            return Said::NoSuchPlatform { offered };
         }
-        let known = |platform: &Platform| self.processes.iter().find(|(known, ..)| known == platform).cloned();
-        match chosen.iter().map(known).collect() {
-            Some(processes) => Said::Processes(processes),
+        let mut take = |platform: &Platform| {
+            let at = processes.iter().position(|(known, ..)| known == platform)?;
+            Some(processes.swap_remove(at))
+        };
+        match chosen.into_iter().map(&mut take).collect() {
+            Some(processes) => Said::Processes { offered, processes },
             None => Said::Lacking,
         }
     }
 
-    /// An image without an index is what every node gets, whatever it says of its platform (containerd and CRI-O choose
-    /// among an index's entries only).
-    fn single(&self, wanted: &[Platform]) -> Said {
-        let Some((_, digest, process)) = self.processes.first() else { return Said::Lacking };
-        let stated = self.offered.first();
-        let matches = |wanted: &Platform| stated.is_some_and(|platform| platform.matches(wanted));
-        let platforms = match stated {
-            Some(platform) if wanted.is_empty() || wanted.iter().any(matches) => vec![platform.clone()],
-            None if wanted.is_empty() => vec![unknown()],
-            _ => wanted.to_vec(),
-        };
-        let process = |platform| (platform, digest.clone(), process.clone());
-        Said::Processes(platforms.into_iter().map(process).collect())
+    /// Whether the registry need not be asked for more.
+    pub(crate) fn covers(&self, wanted: &[Platform]) -> bool {
+        self.clone().say(wanted) != Said::Lacking
     }
+}
+
+/// An image without an index is what every node gets, whatever it says of its platform (containerd and CRI-O choose among an
+/// index's entries only).
+fn single(offered: Vec<Platform>, processes: Vec<(Platform, Digest, ImageProcess)>, wanted: &[Platform]) -> Said {
+    let Some((_, digest, process)) = processes.into_iter().next() else { return Said::Lacking };
+    let stated = offered.first();
+    let matches = |wanted: &Platform| stated.is_some_and(|platform| platform.matches(wanted));
+    let platforms = match stated {
+        Some(platform) if wanted.is_empty() || wanted.iter().any(matches) => vec![platform.clone()],
+        None if wanted.is_empty() => vec![unknown()],
+        _ => wanted.to_vec(),
+    };
+    let process = |platform| (platform, digest.clone(), process.clone());
+    let processes = platforms.into_iter().map(process).collect();
+    Said::Processes { offered, processes }
 }
 
 pub(crate) fn unknown() -> Platform {
@@ -80,16 +95,16 @@ pub(crate) fn lists(offered: &[Platform], wanted: &[Platform]) -> bool {
 }
 
 /// Which of the offered platforms are wanted; of those that match one wanted, the one that is exactly it, else the first.
-pub(crate) fn choose(offered: &[Platform], wanted: &[Platform]) -> Vec<Platform> {
+pub(crate) fn choose<'a>(offered: &'a [Platform], wanted: &[Platform]) -> Vec<&'a Platform> {
     if wanted.is_empty() {
-        return offered.to_vec();
+        return offered.iter().collect();
     }
-    let mut chosen: Vec<Platform> = Vec::new();
+    let mut chosen: Vec<&Platform> = Vec::new();
     for wanted in wanted {
         let exact = offered.iter().find(|platform| *platform == wanted);
         let best = exact.or_else(|| offered.iter().find(|platform| platform.matches(wanted)));
         if let Some(platform) = best.filter(|platform| !chosen.contains(platform)) {
-            chosen.push(platform.clone());
+            chosen.push(platform);
         }
     }
     chosen
@@ -172,25 +187,15 @@ impl Packed {
     /// Repository, digest, and what is known of it.
     pub(crate) fn unpack(&self) -> Option<(&str, Digest, Record)> {
         let mut input: &[u8] = &self.0;
-        let repository = take_text(&mut input)?;
-        let digest = take_digest(&mut input)?;
-        let kind = match take(&mut input, 1)? {
-            [0] => Kind::Single,
-            [1] => Kind::Index { complete: false },
-            [2] => Kind::Index { complete: true },
-            _ => return None,
-        };
-        let offered = (0..take_number(&mut input)?).map(|_| take_platform(&mut input)).collect::<Option<_>>()?;
-        let mut processes: Vec<(Platform, Digest, ImageProcess)> = Vec::new();
-        for _ in 0..take_number(&mut input)? {
-            let (platform, digest) = (take_platform(&mut input)?, take_digest(&mut input)?);
-            let process = match take(&mut input, 1)? {
-                [0] => take_process(&mut input)?,
-                _ => processes.last()?.2.clone(),
-            };
-            processes.push((platform, digest, process));
-        }
-        input.is_empty().then_some((repository, digest, Record { kind, offered, processes }))
+        Some((take_text(&mut input)?, take_digest(&mut input)?, take_record(input)?))
+    }
+
+    /// What is known of this digest, if this is of it.
+    pub(crate) fn record(&self, repository: &str, digest: &Digest) -> Option<Record> {
+        let mut names = Vec::with_capacity(repository.len() + 70);
+        put_text(&mut names, repository);
+        put_digest(&mut names, digest);
+        take_record(self.0.strip_prefix(names.as_slice())?)
     }
 }
 
@@ -289,12 +294,18 @@ fn take_digest(input: &mut &[u8]) -> Option<Digest> {
         [1] => (DigestAlgorithm::Sha512, 64),
         _ => return None,
     };
-    let mut text = String::with_capacity(7 + 2 * length);
-    write!(text, "{}:", algorithm.as_str()).ok()?;
-    for byte in take(input, length)? {
-        text.extend([byte >> 4, byte & 0xf].map(|digit| char::from(HEX[usize::from(digit)])));
+    let mut text = [0; 7 + 2 * 64];
+    let text = text.get_mut(..7 + 2 * length)?;
+    let (name, hex) = text.split_at_mut_checked(7)?;
+    name.copy_from_slice(match algorithm {
+        DigestAlgorithm::Sha256 => b"sha256:",
+        DigestAlgorithm::Sha512 => b"sha512:",
+    });
+    let (pairs, _) = hex.as_chunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().zip(take(input, length)?) {
+        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]];
     }
-    Digest::parse(&text).ok()
+    Digest::parse(std::str::from_utf8(text).ok()?).ok()
 }
 
 fn take_platform(input: &mut &[u8]) -> Option<Platform> {
@@ -302,9 +313,33 @@ fn take_platform(input: &mut &[u8]) -> Option<Platform> {
         UNCOMMON => Platform::parse(take_text(input)?).ok(),
         code => {
             let (os, architecture, variant) = COMMON.get(usize::from(code))?;
-            Some(Platform::new(os, architecture, *variant))
+            // They are normal already, and `Platform::new` would make sure of it at some expense.
+            let (os, architecture, variant) =
+                ((*os).to_owned(), (*architecture).to_owned(), variant.map(str::to_owned));
+            Some(Platform { os, architecture, variant })
         }
     }
+}
+
+/// All of the input.
+fn take_record(mut input: &[u8]) -> Option<Record> {
+    let kind = match take(&mut input, 1)? {
+        [0] => Kind::Single,
+        [1] => Kind::Index { complete: false },
+        [2] => Kind::Index { complete: true },
+        _ => return None,
+    };
+    let offered = (0..take_number(&mut input)?).map(|_| take_platform(&mut input)).collect::<Option<_>>()?;
+    let mut processes: Vec<(Platform, Digest, ImageProcess)> = Vec::new();
+    for _ in 0..take_number(&mut input)? {
+        let (platform, digest) = (take_platform(&mut input)?, take_digest(&mut input)?);
+        let process = match take(&mut input, 1)? {
+            [0] => take_process(&mut input)?,
+            _ => processes.last()?.2.clone(),
+        };
+        processes.push((platform, digest, process));
+    }
+    input.is_empty().then_some(Record { kind, offered, processes })
 }
 
 fn take_process(input: &mut &[u8]) -> Option<ImageProcess> {

@@ -248,3 +248,40 @@ impl Inner {
         (found, shown_to)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::tests::{fill, reference};
+    use emissary_core::image::Platform;
+    use std::time::SystemTime;
+
+    /// What the weigher says is what the process grows by, or less. Alone, since other tests grow it too, and optimised:
+    /// `cargo test -p emissary-registry --release -- --ignored --nocapture a_hundred_thousand`
+    #[tokio::test]
+    #[ignore = "measures the whole process"]
+    async fn a_hundred_thousand_images_are_small_and_quick() {
+        let resident = || {
+            let counts = std::fs::read_to_string("/proc/self/statm").unwrap();
+            counts.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+        };
+        let options = Options { cache_bytes: 64 << 20, system_roots: false, ..Options::default() };
+        let resolver = Resolver::new(options, TaskTracker::new()).unwrap();
+        let before = resident();
+        fill(&resolver.0.layers, SystemTime::now());
+        let (grown, weighed) = (resident() - before, resolver.counts().bytes);
+        let platforms = vec![Platform::new("linux", "amd64", None)];
+        let question = |n: usize| Question::new(reference(n * 100)).with_platforms(platforms.clone());
+        let questions: Vec<Question> = (0..1000).map(question).collect();
+        let (started, deadline) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+        for _ in 0..100 {
+            for question in &questions {
+                resolver.resolve(question, deadline).await.unwrap();
+            }
+        }
+        let each = started.elapsed() / 100_000;
+        assert_eq!(resolver.counts().hit, 100_000);
+        println!("weighed {weighed} bytes, grown by {grown}; a warm resolve takes {each:?}");
+        assert!(grown <= 64 << 20, "{grown} bytes");
+    }
+}
