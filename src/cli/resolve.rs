@@ -127,7 +127,7 @@ impl Ask<'_> {
             return Ok(self.indexed(&image, &reference, "index", hit.key, hit.entry));
         }
         let question =
-            Question { reference: reference.clone(), platforms: self.platforms.clone(), keyring: self.keyring.clone() };
+            Question::new(reference.clone()).with_platforms(self.platforms.clone()).with_keyring(self.keyring.clone());
         match self.resolver.resolve(&question, Instant::now() + self.timeout).await {
             Ok(resolved) => Ok(Answer {
                 image,

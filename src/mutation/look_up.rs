@@ -86,7 +86,8 @@ impl<P> Asking<'_, P> {
         look_up: &LookUp,
         platforms: Vec<Platform>,
     ) -> Result<Arc<Resolved>, Arc<Failure>> {
-        let question = Question { reference: look_up.reference.clone(), platforms, keyring: (**self.keyring).clone() };
+        let question =
+            Question::new(look_up.reference.clone()).with_platforms(platforms).with_keyring((**self.keyring).clone());
         resolver.resolve(&question, self.deadline).await
     }
 }

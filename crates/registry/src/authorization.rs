@@ -3,13 +3,13 @@
 use crate::{
     Clock, Failure,
     challenge::Challenge,
-    keyring::{Credential, Credentials, Identity},
+    keyring::{Credential, Identity},
     transport::{Answer, Get, Limit, Transport, has_userinfo},
 };
 use emissary_core::image::Reference;
 use moka::sync::Cache;
 use reqwest::{
-    StatusCode, Url,
+    Method, StatusCode, Url,
     header::{HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use serde::Deserialize;
@@ -23,7 +23,7 @@ const TOKEN_LIMIT: Limit = Limit { what: "the token", bytes: 256 << 10 };
 /// What the distribution spec lets a client assume where `expires_in` is missing.
 const TOKEN_LIFE: Duration = Duration::from_secs(60);
 const LONGEST_TOKEN_LIFE: Duration = Duration::from_secs(3600);
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 const MOST_SESSIONS: u64 = 4096;
 /// A grant is kept no longer than anybody asks for it.
 const SESSION_IDLE: Duration = Duration::from_secs(3600);
@@ -43,15 +43,21 @@ pub(crate) struct Sessions(Cache<Arc<Scope>, Arc<Session>>);
 
 struct Session {
     grant: Mutex<Option<Grant>>,
+    /// Whose grant was accepted last, to be tried first when that has expired.
+    winner: Mutex<Option<Who>>,
     /// Held by the one look-up that is finding the way in; the others wait and then use what it found.
     gate: tokio::sync::Mutex<Option<Refusal>>,
 }
+
+/// A credential, or `None` for nobody in particular: what is shown without credentials is shown to all.
+pub(crate) type Who = Option<Identity>;
 
 /// An `Authorization` that was accepted.
 #[derive(Clone, PartialEq, Eq)]
 struct Grant {
     value: HeaderValue,
     until: Option<SystemTime>,
+    whose: Who,
 }
 
 /// That nothing was accepted, for those who were waiting at the time.
@@ -98,15 +104,15 @@ impl Sessions {
         transport: &'a Transport,
         clock: &'a Clock,
         scope: &Arc<Scope>,
-        credentials: Credentials,
+        credentials: Vec<Credential>,
     ) -> Result<Visit<'a>, Failure> {
         let scheme = if transport.is_plain(&scope.registry) { "http" } else { "https" };
         let host = if scope.registry == "docker.io" { DOCKER_HUB_HOST } else { scope.registry.as_str() };
         let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", scope.repository)).map_err(|_| Failure::BadHost)?;
         let session = self.0.get_with(Arc::clone(scope), || {
-            Arc::new(Session { grant: Mutex::default(), gate: tokio::sync::Mutex::default() })
+            Arc::new(Session { grant: Mutex::default(), winner: Mutex::default(), gate: tokio::sync::Mutex::default() })
         });
-        Ok(Visit { transport, clock, session, scope: Arc::clone(scope), credentials: credentials.list, base })
+        Ok(Visit { transport, clock, session, scope: Arc::clone(scope), credentials, base })
     }
 }
 
@@ -117,27 +123,43 @@ impl Session {
     }
 
     fn set(&self, grant: Option<Grant>) {
+        if let Some(grant) = &grant {
+            *self.winner.lock().unwrap_or_else(PoisonError::into_inner) = Some(grant.whose);
+        }
         *self.grant.lock().unwrap_or_else(PoisonError::into_inner) = grant;
+    }
+
+    fn winner(&self) -> Option<Who> {
+        *self.winner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Visit<'_> {
-    /// Fetches `manifests/…` or `blobs/…` of the repository, finding the way in if it is asked for. The status is 200.
-    pub(crate) async fn get(&self, path: &str, accept: &'static str, limit: Limit) -> Result<Answer, Failure> {
+    /// Asks for `manifests/…` or `blobs/…` of the repository, finding the way in if it is asked for. The status is 200, and
+    /// it was given to `Who`.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &'static str,
+        limit: Limit,
+    ) -> Result<(Answer, Who), Failure> {
         let url = self.base.join(path).map_err(|_| Failure::BadHost)?;
         let fetch = async |grant: Option<&Grant>| {
             let authorization = grant.map(|grant| &grant.value);
-            let answer = self.transport.get(Get { url: url.clone(), accept, authorization, limit }).await?;
+            let get = Get { url: url.clone(), accept, authorization, limit, method: method.clone() };
+            let answer = self.transport.get(get).await?;
             // A store of blobs that refuses is not asked how it would like to be paid: the credentials are not for it.
             if answer.foreign && is_refusal(answer.status) {
                 return Err(Failure::Rejected { status: answer.status.as_u16() });
             }
             Ok(answer)
         };
+        let given = |answer: Answer, whose: Who| Ok((accept_answer(answer)?, whose));
         let known = self.session.grant(self.clock.now());
         let mut answer = fetch(known.as_ref()).await?;
         if !is_refusal(answer.status) {
-            return accept_answer(answer);
+            return given(answer, known.and_then(|grant| grant.whose));
         }
         let waiting_since = Instant::now();
         let mut gate = self.session.gate.lock().await;
@@ -145,7 +167,7 @@ impl Visit<'_> {
         if let Some(grant) = self.session.grant(self.clock.now()).filter(|grant| Some(grant) != known.as_ref()) {
             answer = fetch(Some(&grant)).await?;
             if !is_refusal(answer.status) {
-                return accept_answer(answer);
+                return given(answer, grant.whose);
             }
         } else if let Some(refusal) = gate.as_ref().filter(|refusal| refusal.at >= waiting_since) {
             return Err(Failure::Unauthorized { tried: refusal.tried });
@@ -155,21 +177,25 @@ impl Visit<'_> {
             // A token that ran out may be refused without a word of how to get another.
             answer = fetch(None).await?;
             if !is_refusal(answer.status) {
-                return accept_answer(answer);
+                return given(answer, None);
             }
         }
         let (mut tried, mut missing) = (0, false);
         if let Some(challenge) = Challenge::from_headers(&answer.headers) {
-            // As the kubelet does: every credential that matches, then none.
-            for credential in self.credentials.iter().map(Some).chain([None]) {
+            // As the kubelet does: every credential that matches, then none; but what opened the door last time goes first.
+            let winner = self.session.winner();
+            let mut credentials: Vec<Option<&Credential>> = self.credentials.iter().map(Some).chain([None]).collect();
+            credentials.sort_by_key(|credential| Some(credential.map(|credential| credential.identity)) != winner);
+            for credential in credentials {
                 tried += usize::from(credential.is_some());
                 let Some(grant) = self.authorize(&challenge, credential).await? else { continue };
                 let answer = fetch(Some(&grant)).await?;
                 missing |= answer.status == StatusCode::NOT_FOUND;
                 // Some registries hide what one may not see, so another credential may see it.
                 if !is_refusal(answer.status) && answer.status != StatusCode::NOT_FOUND {
+                    let whose = grant.whose;
                     self.session.set(Some(grant));
-                    return accept_answer(answer);
+                    return given(answer, whose);
                 }
             }
         }
@@ -187,9 +213,11 @@ impl Visit<'_> {
         credential: Option<&Credential>,
     ) -> Result<Option<Grant>, Failure> {
         match challenge {
-            Challenge::Basic => {
-                Ok(credential.map(|credential| Grant { value: credential.basic().clone(), until: None }))
-            }
+            Challenge::Basic => Ok(credential.map(|credential| Grant {
+                value: credential.basic().clone(),
+                until: None,
+                whose: Some(credential.identity),
+            })),
             Challenge::Bearer { realm, service, scope } => {
                 let url = self.token_url(realm, service.as_deref(), scope.as_deref())?;
                 self.token(url, credential).await
@@ -228,7 +256,7 @@ impl Visit<'_> {
 
     async fn token(&self, url: Url, credential: Option<&Credential>) -> Result<Option<Grant>, Failure> {
         let authorization = credential.map(Credential::basic);
-        let get = Get { url, accept: "application/json", authorization, limit: TOKEN_LIMIT };
+        let get = Get { url, accept: "application/json", authorization, limit: TOKEN_LIMIT, method: Method::GET };
         let answer = self.transport.get(get).await?;
         if is_refusal(answer.status) || answer.status == StatusCode::BAD_REQUEST {
             return Ok(None);
@@ -243,7 +271,8 @@ impl Visit<'_> {
         let life = raw.expires_in.and_then(|seconds| seconds.as_u64()).map_or(TOKEN_LIFE, Duration::from_secs);
         // A little before the end, since the request still has to travel.
         let life = life.min(LONGEST_TOKEN_LIFE).mul_f32(0.9);
-        Ok(Some(Grant { value, until: Some(self.clock.now() + life) }))
+        let whose = credential.map(|credential| credential.identity);
+        Ok(Some(Grant { value, until: Some(self.clock.now() + life), whose }))
     }
 }
 
@@ -258,7 +287,7 @@ fn accept_answer(answer: Answer) -> Result<Answer, Failure> {
         401 | 403 => Failure::Unauthorized { tried: 0 },
         404 => Failure::NotFound,
         429 => Failure::RateLimited { retry_after: retry_after(&answer.headers) },
-        status @ 500..=599 => Failure::ServerError { status },
+        status @ 500..=599 => Failure::ServerError { status, retry_after: retry_after(&answer.headers) },
         status => Failure::Rejected { status },
     })
 }
@@ -281,7 +310,7 @@ mod tests {
         let reference = Reference::parse(image).unwrap();
         let credentials = Keyring::anonymous().credentials(&reference);
         let scope = Arc::new(Scope::new(&reference, credentials.identity));
-        test(&Sessions::new().visit(&transport, &options.clock, &scope, credentials).unwrap())
+        test(&Sessions::new().visit(&transport, &options.clock, &scope, credentials.list).unwrap())
     }
 
     #[test]

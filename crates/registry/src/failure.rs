@@ -24,10 +24,18 @@ pub enum Failure {
     ServerError {
         /// 500 to 599.
         status: u16,
+        /// `Retry-After`, as for a rate limit.
+        retry_after: Option<Duration>,
     },
     /// The look-up was ended from within: the process stops, or a bug.
     #[error("the look-up was interrupted")]
     Interrupted,
+    /// The registry failed so often that it is not asked for a while (a circuit breaker).
+    #[error("the registry did not answer lately, so it is not asked for a moment")]
+    LeftAlone,
+    /// Too many look-ups wait already, of the namespace or of all.
+    #[error("too many look-ups wait already")]
+    Busy,
 
     /// A registry's name that the grammar of references allows and that of URLs does not, such as `1.2.3.4.5`.
     #[error("the registry's name is neither a host name nor an address")]
@@ -95,7 +103,9 @@ impl Failure {
             | Self::Unreachable(_)
             | Self::RateLimited { .. }
             | Self::ServerError { .. }
-            | Self::Interrupted => true,
+            | Self::Interrupted
+            | Self::LeftAlone
+            | Self::Busy => true,
             Self::BadHost
             | Self::NotFound
             | Self::Unauthorized { .. }
@@ -108,6 +118,11 @@ impl Failure {
         }
     }
 
+    /// Whether it is the registry that is in trouble, rather than the image, the credential or we.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Unreachable(_) | Self::ServerError { .. })
+    }
+
     /// One word for the kind of failure, for logs and as a metric's label.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -116,6 +131,8 @@ impl Failure {
             Self::RateLimited { .. } => "rate-limited",
             Self::ServerError { .. } => "server-error",
             Self::Interrupted => "interrupted",
+            Self::LeftAlone => "left-alone",
+            Self::Busy => "busy",
             Self::BadHost => "bad-host",
             Self::NotFound => "not-found",
             Self::Unauthorized { .. } => "unauthorized",

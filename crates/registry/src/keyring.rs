@@ -64,7 +64,7 @@ struct Pattern {
 #[derive(Clone)]
 pub(crate) struct Credential {
     basic: HeaderValue,
-    identity: Identity,
+    pub(crate) identity: Identity,
 }
 
 /// What tells credentials apart in a cache's key without being one: a hash keyed by a secret of this process.

@@ -12,11 +12,10 @@
 //! use std::time::Duration;
 //!
 //! let resolver = Resolver::new(Options::default(), tokio_util::task::TaskTracker::new())?;
-//! let question = Question {
-//!     reference: "alpine:3.20".parse()?,
-//!     platforms: vec!["linux/amd64".parse()?],
-//!     keyring: Keyring::anonymous(),
-//! };
+//! let question = Question::new("alpine:3.20".parse()?)
+//!     .with_platforms(vec!["linux/amd64".parse()?])
+//!     .with_keyring(Keyring::anonymous())
+//!     .with_namespace("team-a");
 //! let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
 //! for (platform, digest, process) in &resolver.resolve(&question, deadline).await?.processes {
 //!     println!("{platform} {digest} {:?} {:?}", process.entrypoint, process.cmd);
@@ -27,21 +26,32 @@
 #![warn(missing_docs)]
 
 mod authorization;
+mod backoff;
 mod bounded;
+mod breaker;
 mod challenge;
+mod counts;
 mod document;
 mod failure;
 mod flight;
 mod keyring;
+mod lanes;
+mod layers;
 mod lookup;
+mod memory;
 mod options;
+mod question;
+mod record;
 mod resolver;
+mod snapshot;
 mod transport;
 
+pub use counts::Counts;
 pub use failure::Failure;
 pub use keyring::{Keyring, KeyringError};
-pub use options::{Clock, Options, OptionsError, Proxies};
-pub use resolver::{Question, Resolved, Resolver};
+pub use options::{Clock, Options, OptionsError, Proxies, Random};
+pub use question::{Freshness, Layer, Priority, Question, Resolved};
+pub use resolver::Resolver;
 
 #[cfg(test)]
 mod properties;

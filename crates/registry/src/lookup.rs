@@ -2,17 +2,18 @@
 
 use crate::{
     Failure,
-    authorization::{Scope, Visit},
+    authorization::{Visit, Who},
     document::{self, Descriptor, Document, Entry, ImageConfig},
+    record::{self, Kind, Record},
     transport::Limit,
 };
-use emissary_core::image::{Digest, ImageProcess, Platform, Reference};
+use emissary_core::image::{Digest, ImageProcess, Platform};
 use futures_util::future::try_join_all;
-use moka::sync::Cache;
+use reqwest::Method;
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -29,111 +30,123 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
                       application/vnd.oci.image.manifest.v1+json, \
                       application/vnd.docker.distribution.manifest.v2+json";
 
-/// What a digest stands for, which never changes.
-#[derive(Debug)]
-pub(crate) enum Content {
+/// What a manifest's digest stands for.
+enum Content {
     Index(Vec<Entry>),
     Image(ImageConfig),
 }
 
-/// The contents seen so far, by where and with which credentials they were seen.
-pub(crate) struct Contents(Cache<(Arc<Scope>, Digest), Arc<Content>>);
+/// What is asked for.
+pub(crate) enum Named {
+    Tag(String),
+    Digest(Digest),
+}
 
 /// What a look-up found.
 pub(crate) struct Found {
     pub(crate) digest: Digest,
-    pub(crate) offered: Vec<Platform>,
-    pub(crate) processes: Vec<(Platform, Digest, ImageProcess)>,
+    pub(crate) record: Record,
+    /// Whether more was read than which digest it is.
+    pub(crate) fetched: bool,
 }
 
 /// One look-up under way.
 pub(crate) struct LookUp<'a> {
-    pub(crate) visit: Visit<'a>,
-    pub(crate) contents: &'a Contents,
-    pub(crate) scope: Arc<Scope>,
-    pub(crate) platforms: &'a [Platform],
+    visit: Visit<'a>,
+    platforms: &'a [Platform],
+    /// What is remembered of a digest.
+    known: &'a (dyn Fn(&Digest) -> Option<Record> + Send + Sync),
     /// Manifests fetched so far.
-    pub(crate) fetched: AtomicUsize,
+    fetched: AtomicUsize,
+    /// What was read so far.
+    read: Mutex<HashMap<Digest, Arc<Content>>>,
+    /// To whom the repository was shown.
+    shown_to: OnceLock<Who>,
 }
 
-impl Contents {
-    pub(crate) fn new(bytes: u64) -> Self {
-        let weight = |key: &(Arc<Scope>, Digest), content: &Arc<Content>| {
-            let content = match &**content {
-                Content::Index(entries) => entries.len() * size_of::<Entry>() + entries.len() * 128,
-                Content::Image(config) => process_weight(&config.process),
-            };
-            let key = key.0.registry.len() + key.0.repository.len() + key.1.as_str().len();
-            u32::try_from(256 + key + content).unwrap_or(u32::MAX)
-        };
-        Self(Cache::builder().weigher(weight).max_capacity(bytes).build())
-    }
-
-    fn insert(&self, key: (Arc<Scope>, Digest), content: Arc<Content>) {
-        self.0.insert(key, content);
-        // Left to itself the cache makes room after some tens of entries, and an entry can be large.
-        self.0.run_pending_tasks();
-    }
-}
-
-/// Roughly the bytes that a process takes.
-pub(crate) fn process_weight(process: &ImageProcess) -> usize {
-    let words = process.entrypoint.iter().chain(&process.cmd).chain(&process.user);
-    words.map(|word| size_of::<String>() + word.len()).sum()
-}
-
-impl LookUp<'_> {
-    pub(crate) async fn run(&self, reference: &Reference) -> Result<Found, Failure> {
-        let (digest, content) = self.top(reference).await?;
-        match &*content {
-            Content::Image(config) => Ok(self.single(digest, config)),
-            Content::Index(entries) => {
-                let (offered, processes) = self.index(entries).await?;
-                Ok(Found { digest, offered, processes })
-            }
+impl Named {
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Tag(tag) => tag,
+            Self::Digest(digest) => digest.as_str(),
         }
     }
+}
 
-    /// What the reference names.
-    async fn top(&self, reference: &Reference) -> Result<(Digest, Arc<Content>), Failure> {
-        if let Some(digest) = reference.digest() {
-            if let Some(content) = self.known(digest) {
-                return Ok((digest.clone(), content));
-            }
-            let (_, document) = self.manifest(digest.as_str(), Some(digest), MANIFEST_LIMIT).await?;
-            return Ok((digest.clone(), self.complete(digest, document).await?));
+impl<'a> LookUp<'a> {
+    pub(crate) fn new(
+        visit: Visit<'a>,
+        platforms: &'a [Platform],
+        known: &'a (dyn Fn(&Digest) -> Option<Record> + Send + Sync),
+    ) -> Self {
+        let (fetched, read, shown_to) = (AtomicUsize::new(0), Mutex::default(), OnceLock::new());
+        Self { visit, platforms, known, fetched, read, shown_to }
+    }
+
+    /// The credential by which the registry showed a manifest, once it has.
+    pub(crate) fn shown_to(&self) -> Option<Who> {
+        self.shown_to.get().copied()
+    }
+
+    /// `expected`: the digest that the tag had when it was last asked for.
+    pub(crate) async fn run(&self, named: &Named, expected: Option<&Digest>) -> Result<Found, Failure> {
+        if let Some(found) = self.confirm(named, expected).await? {
+            return Ok(found);
         }
-        let tag = reference.tag().unwrap_or("latest");
-        let (digest, document) = self.manifest(tag, None, MANIFEST_LIMIT).await?;
-        let content = match self.known(&digest) {
-            Some(content) => content,
-            None => self.complete(&digest, document).await?,
+        let by_digest = match named {
+            Named::Digest(digest) => Some(digest),
+            Named::Tag(_) => None,
         };
-        Ok((digest, content))
+        let (digest, document) = self.manifest(named.as_str(), by_digest, MANIFEST_LIMIT).await?;
+        let known = (self.known)(&digest);
+        if let Some(record) = &known
+            && record.covers(self.platforms)
+        {
+            return Ok(Found { digest, record: record.clone(), fetched: false });
+        }
+        let content = self.complete(&digest, document).await?;
+        let record = match &*content {
+            Content::Image(config) => single(&digest, config),
+            Content::Index(entries) => self.index(entries, known).await?,
+        };
+        Ok(Found { digest, record, fetched: true })
     }
 
-    /// An image without an index is what every node gets, whatever it says of its platform (containerd and CRI-O choose
-    /// among an index's entries only).
-    fn single(&self, digest: Digest, config: &ImageConfig) -> Found {
-        let stated = config.platform.clone();
-        let matches = |wanted: &Platform| stated.as_ref().is_some_and(|platform| platform.matches(wanted));
-        let platforms = match &stated {
-            Some(platform) if self.platforms.is_empty() || self.platforms.iter().any(matches) => vec![platform.clone()],
-            None if self.platforms.is_empty() => vec![Platform::new("unknown", "unknown", None)],
-            _ => self.platforms.to_vec(),
+    /// One HEAD instead of all the rest, where what it may confirm is remembered.
+    async fn confirm(&self, named: &Named, expected: Option<&Digest>) -> Result<Option<Found>, Failure> {
+        let record = |digest: &Digest| {
+            let record = (self.known)(digest)?;
+            record.covers(self.platforms).then_some(record)
         };
-        let process = |platform| (platform, digest.clone(), config.process.clone());
-        let processes = platforms.into_iter().map(process).collect();
-        Found { digest, offered: stated.into_iter().collect(), processes }
+        if expected.and_then(record).is_none() {
+            return Ok(None);
+        }
+        let path = format!("manifests/{}", named.as_str());
+        let answer = match self.visit.send(Method::HEAD, &path, ACCEPT, MANIFEST_LIMIT).await {
+            Ok((answer, who)) => {
+                let _ = self.shown_to.set(who);
+                answer
+            }
+            // A registry that does not know HEAD says so in many ways.
+            Err(Failure::Rejected { .. } | Failure::ServerError { status: 501, .. }) => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        let digest = match named {
+            Named::Digest(digest) => Some(digest.clone()),
+            // Without the header it has to be computed, so the whole has to be fetched.
+            Named::Tag(_) => {
+                let announced = answer.headers.get("docker-content-digest").and_then(|value| value.to_str().ok());
+                announced.and_then(|text| Digest::parse(text).ok())
+            }
+        };
+        Ok(digest.and_then(|digest| Some(Found { record: record(&digest)?, digest, fetched: false })))
     }
 
-    async fn index(
-        &self,
-        entries: &[Entry],
-    ) -> Result<(Vec<Platform>, Vec<(Platform, Digest, ImageProcess)>), Failure> {
+    async fn index(&self, entries: &[Entry], known: Option<Record>) -> Result<Record, Failure> {
         let (mut listed, unlisted) = self.flatten(entries).await?;
-        let is_listed = |wanted: &Platform| listed.iter().any(|(platform, _)| platform.matches(wanted));
-        if self.platforms.is_empty() || !self.platforms.iter().all(is_listed) {
+        let platforms: Vec<Platform> = listed.iter().map(|(platform, _)| platform.clone()).collect();
+        let mut complete = unlisted.is_empty();
+        if !record::lists(&platforms, self.platforms) {
             for content in unlisted {
                 match self.content(&content).await {
                     Ok(found) => match &*found {
@@ -147,6 +160,7 @@ impl LookUp<'_> {
                     Err(failure) => return Err(failure),
                 }
             }
+            complete = true;
         }
         let mut offered: Vec<Platform> = Vec::new();
         for (platform, _) in &listed {
@@ -157,39 +171,28 @@ impl LookUp<'_> {
         if offered.is_empty() {
             return Err(Failure::NotAnImage { what: "an index without images" });
         }
-        let chosen = self.choose(&offered);
-        if chosen.is_empty() {
-            return Err(Failure::NoSuchPlatform { offered });
-        }
-        let processes = chosen.into_iter().filter_map(|platform| {
-            // Of several for one platform (Windows lists one a build) runtimes take the first.
-            let (_, content) = listed.iter().find(|(listed, _)| *listed == platform)?;
-            Some(async move {
-                match &*self.content(content).await? {
-                    Content::Image(config) => Ok((platform, content.digest.clone(), config.process.clone())),
-                    Content::Index(_) => Err(Failure::Protocol("an entry of the index is not what it says")),
-                }
-            })
-        });
-        let processes = try_join_all(processes).await?;
-        Ok((offered, processes))
+        let mut processes = known.map(|record| record.processes).unwrap_or_default();
+        let is_new = |platform: &&Platform| !processes.iter().any(|(known, ..)| known == *platform);
+        let missing =
+            record::choose(&offered, self.platforms).into_iter().filter(is_new).cloned().filter_map(|platform| {
+                // Of several for one platform (Windows lists one a build) runtimes take the first.
+                let (_, content) = listed.iter().find(|(listed, _)| *listed == platform)?;
+                Some(self.process(platform, content))
+            });
+        let missing: Vec<_> = missing.collect();
+        processes.extend(try_join_all(missing).await?);
+        Ok(Record { kind: Kind::Index { complete }, offered, processes })
     }
 
-    /// Which of the offered platforms are wanted; of those that match one wanted, the one that is exactly it, else the
-    /// first.
-    fn choose(&self, offered: &[Platform]) -> Vec<Platform> {
-        if self.platforms.is_empty() {
-            return offered.to_vec();
+    async fn process(
+        &self,
+        platform: Platform,
+        content: &Descriptor,
+    ) -> Result<(Platform, Digest, ImageProcess), Failure> {
+        match &*self.content(content).await? {
+            Content::Image(config) => Ok((platform, content.digest.clone(), config.process.clone())),
+            Content::Index(_) => Err(Failure::Protocol("an entry of the index is not what it says")),
         }
-        let mut chosen: Vec<Platform> = Vec::new();
-        for wanted in self.platforms {
-            let exact = offered.iter().find(|platform| *platform == wanted);
-            let best = exact.or_else(|| offered.iter().find(|platform| platform.matches(wanted)));
-            if let Some(platform) = best.filter(|platform| !chosen.contains(platform)) {
-                chosen.push(platform.clone());
-            }
-        }
-        chosen
     }
 
     /// The images of an index and of those within it: with their platforms, and without.
@@ -215,13 +218,10 @@ impl LookUp<'_> {
         Ok((listed, unlisted))
     }
 
-    fn known(&self, digest: &Digest) -> Option<Arc<Content>> {
-        self.contents.0.get(&(Arc::clone(&self.scope), digest.clone()))
-    }
-
     async fn content(&self, descriptor: &Descriptor) -> Result<Arc<Content>, Failure> {
         let Descriptor { digest, size } = descriptor;
-        if let Some(content) = self.known(digest) {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
+        if let Some(content) = read {
             return Ok(content);
         }
         let limit = exactly(*size, MANIFEST_LIMIT)?;
@@ -230,13 +230,14 @@ impl LookUp<'_> {
         self.complete(digest, document).await
     }
 
-    /// Fetches what a manifest only points to, and keeps the whole.
+    /// Fetches what a manifest only points to.
     async fn complete(&self, digest: &Digest, document: Document) -> Result<Arc<Content>, Failure> {
         let content = Arc::new(match document {
             Document::Index(entries) => Content::Index(entries),
             Document::Manifest { config } => Content::Image(self.config(&config).await?),
         });
-        self.contents.insert((Arc::clone(&self.scope), digest.clone()), Arc::clone(&content));
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.insert(digest.clone(), Arc::clone(&content));
         Ok(content)
     }
 
@@ -254,7 +255,7 @@ impl LookUp<'_> {
                 unit: "manifests to read",
             });
         }
-        let answer = self.visit.get(&format!("manifests/{named}"), ACCEPT, limit).await?;
+        let (answer, who) = self.visit.send(Method::GET, &format!("manifests/{named}"), ACCEPT, limit).await?;
         let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
         let announced = header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
         for digest in [expected, announced.as_ref()].into_iter().flatten() {
@@ -264,17 +265,24 @@ impl LookUp<'_> {
             Some(digest) => digest,
             None => document::digest(&answer.body)?,
         };
+        let _ = self.shown_to.set(who);
         Ok((digest, document::parse(&answer.body, header("content-type"))?))
     }
 
     async fn config(&self, descriptor: &Descriptor) -> Result<ImageConfig, Failure> {
         let Descriptor { digest, size } = descriptor;
         let limit = exactly(*size, CONFIG_LIMIT)?;
-        let fetched = self.visit.get(&format!("blobs/{digest}"), "*/*", limit).await;
-        let answer = fetched.map_err(|failure| mismatch(failure, digest))?;
+        let fetched = self.visit.send(Method::GET, &format!("blobs/{digest}"), "*/*", limit).await;
+        let (answer, _) = fetched.map_err(|failure| mismatch(failure, digest))?;
         document::verify(&answer.body, digest)?;
         document::parse_config(&answer.body)
     }
+}
+
+fn single(digest: &Digest, config: &ImageConfig) -> Record {
+    let ImageConfig { platform, process } = config;
+    let offered = platform.iter().cloned().collect();
+    Record { kind: Kind::Single, offered, processes: vec![(record::unknown(), digest.clone(), process.clone())] }
 }
 
 /// No more than its descriptor says is read. A shorter body has another digest, so it needs no look at the size.

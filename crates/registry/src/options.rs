@@ -2,7 +2,11 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use std::{
     fmt,
-    sync::Arc,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -24,12 +28,12 @@ pub struct Options {
     pub ttl: Duration,
     /// How long a permanent failure is remembered. Default: 30 seconds.
     pub negative_ttl: Duration,
-    /// How long a transient failure is remembered; a rate limit for as long as the registry asks, if that is longer.
-    /// Default: 2 seconds.
+    /// How long a first transient failure of an image is remembered, and twice as long each time that it fails again; a rate
+    /// limit for as long as the registry asks, if that is longer. Default: 2 seconds.
     pub transient_ttl: Duration,
-    /// Bytes that answers and image contents may take in memory, roughly. Default: 16 MiB.
+    /// Bytes that everything remembered may take in memory; some 600 for an image. Default: 16 MiB.
     pub cache_bytes: u64,
-    /// Requests at a time to one host. Default: 8.
+    /// Requests at a time to one host, and look-ups at a time of its images. Default: 8.
     pub concurrency_per_host: usize,
     /// Time for a TCP connection. Default: 3 seconds.
     pub connect_timeout: Duration,
@@ -39,6 +43,27 @@ pub struct Options {
     pub lookup_timeout: Duration,
     /// Where the time comes from by which freshness is judged. Default: the system's.
     pub clock: Clock,
+    /// How long an answer counts as fresh for [`Freshness::Always`](crate::Freshness::Always). Default: 5 seconds.
+    pub always_ttl: Duration,
+    /// How long a credential is let see what is remembered of a repository after the registry let it see the repository.
+    /// Default: 10 minutes.
+    pub authorization_ttl: Duration,
+    /// How old an answer may be that is given because the registry does not answer; zero for none. As long counts then the
+    /// proof of a credential, unless the registry has refused it since. Default: 24 hours.
+    pub max_stale: Duration,
+    /// The longest that transient failures are remembered, however often in a row. Default: 60 seconds.
+    pub transient_ttl_max: Duration,
+    /// Failures in a row (no connection, timeout, HTTP 5xx) after which a host is not asked for a while. Default: 5.
+    pub breaker_failures: u32,
+    /// How long that is at first; it doubles, up to a minute, while the one request that then tries again fails.
+    /// Default: 5 seconds.
+    pub breaker_open: Duration,
+    /// Look-ups under way for one namespace, waiting ones included; prefetch and dry runs get half. Default: 1024.
+    pub lookups_per_namespace: usize,
+    /// Look-ups under way, waiting ones included; prefetch and dry runs get half. Default: 4096.
+    pub lookups: usize,
+    /// Where the jitter of backoff comes from. Default: the system's random numbers.
+    pub random: Random,
 }
 
 impl Default for Options {
@@ -58,6 +83,15 @@ impl Default for Options {
             request_timeout: Duration::from_secs(10),
             lookup_timeout: Duration::from_secs(30),
             clock: Clock::system(),
+            always_ttl: Duration::from_secs(5),
+            authorization_ttl: Duration::from_secs(600),
+            max_stale: Duration::from_secs(24 * 3600),
+            transient_ttl_max: Duration::from_secs(60),
+            breaker_failures: 5,
+            breaker_open: Duration::from_secs(5),
+            lookups_per_namespace: 1024,
+            lookups: 4096,
+            random: Random::system(),
         }
     }
 }
@@ -104,6 +138,36 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
+    }
+}
+
+/// A source of numbers from 0 up to 1, a value so that tests can say which.
+#[derive(Clone)]
+pub struct Random(Arc<dyn Fn() -> f64 + Send + Sync>);
+
+impl Random {
+    /// Numbers that nobody outside can foresee; fit for jitter, not for keys.
+    pub fn system() -> Self {
+        let (seed, drawn) = (RandomState::new(), AtomicU64::new(0));
+        Self::from_fn(move || {
+            let bits = seed.hash_one(drawn.fetch_add(1, Ordering::Relaxed));
+            (bits >> 11) as f64 / (1_u64 << 53) as f64
+        })
+    }
+
+    /// Whatever `draw` returns.
+    pub fn from_fn(draw: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(draw))
+    }
+
+    pub(crate) fn draw(&self) -> f64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Random {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Random")
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{Failure, Options, OptionsError, Proxies};
 use bytes::{Bytes, BytesMut};
 use moka::sync::Cache;
 use reqwest::{
-    Client, NoProxy, Proxy, Response, StatusCode, Url,
+    Client, Method, NoProxy, Proxy, Response, StatusCode, Url,
     header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION},
     redirect::Policy,
 };
@@ -31,13 +31,14 @@ pub(crate) struct Transport {
     request_timeout: Duration,
 }
 
-/// A GET.
+/// A GET, or a HEAD.
 pub(crate) struct Get<'a> {
     pub(crate) url: Url,
     pub(crate) accept: &'static str,
     /// Sent to the URL's own origin only; a redirect elsewhere loses it for good.
     pub(crate) authorization: Option<&'a HeaderValue>,
     pub(crate) limit: Limit,
+    pub(crate) method: Method,
 }
 
 /// How much of a body is read, and what to call it when it is more.
@@ -86,12 +87,12 @@ impl Transport {
     }
 
     pub(crate) async fn get(&self, get: Get<'_>) -> Result<Answer, Failure> {
-        let Get { mut url, accept, mut authorization, limit } = get;
+        let Get { mut url, accept, mut authorization, limit, method } = get;
         let mut foreign = false;
         for _ in 0..=MOST_REDIRECTS {
             // Waiting for one's turn is no fault of the registry's, so the request's own time starts after it.
             let permit = self.permit(&url).await?;
-            let hop = self.hop(&url, accept, authorization, limit);
+            let hop = self.hop(method.clone(), &url, accept, authorization, limit);
             let answer = timeout(self.request_timeout, hop).await.map_err(|_| Failure::Timeout)??;
             drop(permit);
             if !is_redirect(answer.status) {
@@ -109,12 +110,13 @@ impl Transport {
 
     async fn hop(
         &self,
+        method: Method,
         url: &Url,
         accept: &'static str,
         authorization: Option<&HeaderValue>,
         limit: Limit,
     ) -> Result<Answer, Failure> {
-        let mut request = self.client.get(url.clone()).header(ACCEPT, accept);
+        let mut request = self.client.request(method, url.clone()).header(ACCEPT, accept);
         if let Some(value) = authorization {
             request = request.header(AUTHORIZATION, value);
         }

@@ -1,5 +1,5 @@
 use crate::setup::{HandClock, plain, question, resolver, shown, soon};
-use emissary_registry::{Options, Resolver};
+use emissary_registry::{Layer, Options, Resolved, Resolver};
 use futures_util::future::join_all;
 use sample_registry::{Fault, Image, Index, RunningRegistry, SampleRegistry};
 use std::time::Duration;
@@ -54,13 +54,16 @@ async fn an_answer_is_fresh_for_its_time() {
     let first = resolver.resolve(&question, soon()).await.unwrap();
     registry.put("app:1", image("new"));
     clock.turn(59);
-    assert_eq!(resolver.resolve(&question, soon()).await.unwrap(), first);
+    let again = resolver.resolve(&question, soon()).await.unwrap();
+    let expected = Resolved { layer: Layer::Hit, age: Duration::from_secs(59), ..(*first).clone() };
+    assert_eq!(*again, expected);
     assert_eq!(registry.requests().len(), 3);
     clock.turn(1);
     let second = resolver.resolve(&question, soon()).await.unwrap();
     assert_eq!(shown(&second), ["linux/amd64:  + new"]);
     assert!(second.checked_at > first.checked_at);
-    assert_eq!(registry.requests().len(), 6);
+    // A HEAD that says that it is another, and what that is.
+    assert_eq!(registry.requests().len(), 3 + 4);
 }
 
 #[tokio::test]

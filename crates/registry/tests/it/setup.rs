@@ -1,5 +1,5 @@
 use emissary_core::image::{Platform, Reference};
-use emissary_registry::{Clock, Failure, Keyring, Options, Question, Resolved, Resolver};
+use emissary_registry::{Clock, Failure, Keyring, Options, Question, Random, Resolved, Resolver};
 use sample_registry::RunningRegistry;
 use std::{
     sync::{
@@ -13,7 +13,13 @@ use tokio_util::task::TaskTracker;
 
 /// Options for a registry that is spoken to without TLS.
 pub(crate) fn plain(registry: &RunningRegistry) -> Options {
-    Options { plain_http: vec![registry.address().to_string()], system_roots: false, ..Options::default() }
+    Options {
+        plain_http: vec![registry.address().to_string()],
+        system_roots: false,
+        // No jitter.
+        random: Random::from_fn(|| 0.0),
+        ..Options::default()
+    }
 }
 
 /// The same with a time for each request that a test can wait for.
@@ -26,11 +32,8 @@ pub(crate) fn resolver(options: Options) -> Resolver {
 }
 
 pub(crate) fn question(registry: &RunningRegistry, name: &str, platforms: &[&str]) -> Question {
-    Question {
-        reference: Reference::parse(&registry.reference(name)).unwrap(),
-        platforms: platforms.iter().map(|text| Platform::parse(text).unwrap()).collect(),
-        keyring: Keyring::anonymous(),
-    }
+    let platforms = platforms.iter().map(|text| Platform::parse(text).unwrap()).collect();
+    Question::new(Reference::parse(&registry.reference(name)).unwrap()).with_platforms(platforms)
 }
 
 pub(crate) fn soon() -> Instant {
