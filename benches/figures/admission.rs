@@ -133,11 +133,8 @@ fn log() -> impl tracing::Subscriber + Send + Sync {
 
 fn answers(world: &World, plan: &pod::Plan) -> Answers {
     let asked = plan.look_ups().into_iter().map(|look_up| {
-        let question = emissary_registry::Question {
-            reference: look_up.reference.clone(),
-            platforms: look_up.platforms.clone(),
-            keyring: emissary_registry::Keyring::anonymous(),
-        };
+        let question =
+            emissary_registry::Question::new(look_up.reference.clone()).with_platforms(look_up.platforms.clone());
         let resolved = world.runtime.block_on(world.resolver.resolve(&question, World::deadline())).unwrap();
         let processes = resolved.processes.iter().map(|(platform, _, process)| (platform.clone(), process.clone()));
         (

@@ -61,11 +61,7 @@ impl World {
 
     /// What is asked of the resolver for the image.
     pub(crate) fn question(&self) -> Question {
-        Question {
-            reference: Reference::parse(&self.image).unwrap(),
-            platforms: self.snapshot.pod().platforms.clone(),
-            keyring: Keyring::anonymous(),
-        }
+        Question::new(Reference::parse(&self.image).unwrap()).with_platforms(self.snapshot.pod().platforms.clone())
     }
 
     pub(crate) fn deadline() -> Instant {

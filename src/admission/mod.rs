@@ -22,7 +22,7 @@ use crate::settings::{self, Mode};
 use answer::Status;
 use emissary_core::object::{AdmissionRequest, ReviewError};
 use emissary_core::outcome::{Outcome, Skip};
-use emissary_registry::Resolver;
+use emissary_registry::{Priority, Resolver};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -112,7 +112,14 @@ impl Admission {
             return Response::allowed(&request.uid, mode, Outcome::Skip(Skip::OptedOut));
         }
         let wait = || waiting.enter(subject.namespace.unwrap_or_default());
-        let asking = Asking { resolver: Some(resolver), keyring: &facts.keyring, deadline, wait: &wait };
+        let asking = Asking {
+            resolver: Some(resolver),
+            keyring: &facts.keyring,
+            namespace: subject.namespace.unwrap_or_default(),
+            priority: if mode == Mode::Enforce { Priority::Normal } else { Priority::Low },
+            deadline,
+            wait: &wait,
+        };
         match mutate(&subject, rules, &facts, asking).await {
             Ok(outcome) => {
                 log(&outcome, mode);

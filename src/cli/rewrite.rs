@@ -8,7 +8,7 @@ use crate::mutation::{Asking, Rules, Surroundings, mutate};
 use crate::settings::Snapshot;
 use clap::{Args, ValueEnum};
 use emissary_core::outcome::{Findings, Outcome};
-use emissary_registry::Resolver;
+use emissary_registry::{Priority, Resolver};
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
@@ -132,8 +132,14 @@ impl Run<'_> {
         let (object, facts) = input?;
         let Self { snapshot, resolver, timeout, output } = *self;
         let rules = Rules { pod: snapshot.pod(), workflow: snapshot.workflow(), indexes: snapshot.indexes() };
-        let asking =
-            Asking { resolver, keyring: &facts.keyring, deadline: Instant::now() + timeout, wait: &|| Some(()) };
+        let asking = Asking {
+            resolver,
+            keyring: &facts.keyring,
+            namespace: object.namespace.as_deref().unwrap_or_default(),
+            priority: Priority::Normal,
+            deadline: Instant::now() + timeout,
+            wait: &|| Some(()),
+        };
         let outcome = mutate(&object.subject(), rules, &facts, asking).await;
         let outcome = outcome.map_err(|unreadable| object.unreadable(&unreadable))?;
         let mut after = None;

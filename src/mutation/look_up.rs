@@ -1,11 +1,10 @@
 use emissary_core::image::Platform;
 use emissary_core::lookup::{Answers, Found, LookUp, Miss};
-use emissary_registry::{Failure, Keyring, Question, Resolved, Resolver};
+use emissary_registry::{Failure, Freshness, Keyring, Priority, Question, Resolved, Resolver};
 use futures_util::future::join_all;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// How the images that a plan lacks are asked for.
@@ -14,6 +13,10 @@ pub struct Asking<'a, P> {
     pub resolver: Option<&'a Resolver>,
     /// With which credentials.
     pub keyring: &'a Arc<Keyring>,
+    /// For whom: registries' time is shared fairly among namespaces.
+    pub namespace: &'a str,
+    /// Whether others go first.
+    pub priority: Priority,
     /// Until when.
     pub deadline: Instant,
     /// Asked for leave as soon as something is not known at once; its value is held while waiting. `None` means that too
@@ -67,8 +70,8 @@ impl<P> Asking<'_, P> {
         };
         match asked {
             Ok(resolved) => Ok(Found {
-                age: Duration::ZERO,
-                stale: false,
+                age: resolved.age,
+                stale: resolved.is_stale(),
                 digest: resolved.digest.clone(),
                 processes: resolved
                     .processes
@@ -86,8 +89,12 @@ impl<P> Asking<'_, P> {
         look_up: &LookUp,
         platforms: Vec<Platform>,
     ) -> Result<Arc<Resolved>, Arc<Failure>> {
-        let question =
-            Question::new(look_up.reference.clone()).with_platforms(platforms).with_keyring((**self.keyring).clone());
+        let question = Question::new(look_up.reference.clone())
+            .with_platforms(platforms)
+            .with_keyring((**self.keyring).clone())
+            .with_freshness(if look_up.always { Freshness::Always } else { Freshness::Ttl })
+            .with_namespace(self.namespace)
+            .with_priority(self.priority);
         resolver.resolve(&question, self.deadline).await
     }
 }

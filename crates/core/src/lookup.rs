@@ -23,6 +23,18 @@ pub struct LookUp {
     pub platforms: Vec<Platform>,
     /// Whether the object itself says so. Otherwise an image that has none of them may still be looked up for those it has.
     pub stated: bool,
+    /// Whether each node will ask the registry what the tag names, so that an answer of a while ago may be the wrong one
+    /// (`imagePullPolicy: Always`).
+    pub always: bool,
+}
+
+/// Whether the kubelet asks the registry each time: by `imagePullPolicy`, and where there is none as the API server fills
+/// it in, for the tag `latest` and for no tag at all.
+pub(crate) fn pulls_always(policy: Option<&str>, reference: &Reference) -> bool {
+    match policy {
+        Some(policy) if !policy.is_empty() => policy == "Always",
+        _ => reference.digest().is_none() && reference.tag().is_none_or(|tag| tag == "latest"),
+    }
 }
 
 /// A registry's answer.
@@ -105,4 +117,28 @@ fn agree(found: &Found) -> Choice {
     let Found { digest, processes: _, age, stale } = found;
     let source = Source::Registry { digest: digest.clone(), platform: platform.clone(), age: *age, stale: *stale };
     Choice::Process(first.clone(), source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pull_policies_are_those_of_the_kubelet() {
+        let digest = format!("a@sha256:{}", "0".repeat(64));
+        let table = [
+            (Some("Always"), "a:1", true),
+            (Some("IfNotPresent"), "a", false),
+            (Some("Never"), "a", false),
+            (None, "a", true),
+            (None, "a:latest", true),
+            (None, "a:1", false),
+            (None, digest.as_str(), false),
+            (Some(""), "a:latest", true),
+        ];
+        for (policy, image, expected) in table {
+            let reference = Reference::parse(image).unwrap();
+            assert_eq!(pulls_always(policy, &reference), expected, "{policy:?} {image}");
+        }
+    }
 }

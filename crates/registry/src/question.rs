@@ -71,19 +71,6 @@ pub enum Freshness {
     Always,
 }
 
-impl Freshness {
-    /// By a container's `imagePullPolicy`; where it has none, as the API server fills it in: `Always` for the tag `latest` and
-    /// for no tag, else `IfNotPresent`.
-    pub fn of_pull_policy(policy: Option<&str>, reference: &Reference) -> Self {
-        match policy {
-            Some("Always") => Self::Always,
-            Some("IfNotPresent" | "Never") => Self::Ttl,
-            _ if reference.digest().is_none() && reference.tag().is_none_or(|tag| tag == "latest") => Self::Always,
-            _ => Self::Ttl,
-        }
-    }
-}
-
 /// Who goes first where many wait for one registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Priority {
@@ -142,30 +129,6 @@ impl Layer {
             Self::Revalidated => "revalidated",
             Self::Fetched => "fetched",
             Self::Stale => "stale",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pull_policies_are_those_of_the_kubelet() {
-        let digest = format!("a@sha256:{}", "0".repeat(64));
-        let table = [
-            (Some("Always"), "a:1", Freshness::Always),
-            (Some("IfNotPresent"), "a", Freshness::Ttl),
-            (Some("Never"), "a", Freshness::Ttl),
-            (None, "a", Freshness::Always),
-            (None, "a:latest", Freshness::Always),
-            (None, "a:1", Freshness::Ttl),
-            (None, digest.as_str(), Freshness::Ttl),
-            (Some(""), "a:latest", Freshness::Always),
-        ];
-        for (policy, image, expected) in table {
-            let reference = Reference::parse(image).unwrap();
-            assert_eq!(Freshness::of_pull_policy(policy, &reference), expected, "{policy:?} {image}");
         }
     }
 }

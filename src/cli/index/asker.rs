@@ -48,7 +48,7 @@ impl Asker {
 
     async fn ask(&self, reference: &Reference) -> Result<Arc<Resolved>, Arc<Failure>> {
         let question =
-            Question { reference: reference.clone(), platforms: self.platforms.clone(), keyring: self.keyring.clone() };
+            Question::new(reference.clone()).with_platforms(self.platforms.clone()).with_keyring(self.keyring.clone());
         self.resolver.resolve(&question, Instant::now() + self.timeout).await
     }
 

@@ -10,7 +10,7 @@ use super::template::{Template, TemplateSource, locate};
 use super::view::{Container, Pod, Variable};
 use crate::edit::Edits;
 use crate::image::{Digest, ImageProcess, Reference, effective};
-use crate::lookup::{Answers, Choice, Indexes, LookUp};
+use crate::lookup::{Answers, Choice, Indexes, LookUp, pulls_always};
 use crate::names;
 use crate::outcome::{Denial, Findings, Outcome, Problem, Provenance, Skip, Source, Warning};
 use emissary_contract::{container, path, variable, volume};
@@ -56,6 +56,7 @@ struct Subject {
     index: usize,
     name: String,
     image: String,
+    pull_policy: Option<String>,
     prefix: Vec<String>,
     has_command_field: bool,
     args: Vec<String>,
@@ -253,6 +254,7 @@ impl Plan {
             index,
             name: container.name.to_string(),
             image: container.image.as_deref().unwrap_or_default().to_owned(),
+            pull_policy: container.pull_policy(),
             prefix,
             has_command_field: container.command.is_some(),
             args: container.args().iter().map(ToString::to_string).collect(),
@@ -281,20 +283,25 @@ impl Plan {
             Some(choice) => self.settle(subject, choice),
             None => {
                 let platforms = placement.platforms.clone();
-                self.pending
-                    .push(Pending { subject, look_up: LookUp { reference, platforms, stated: placement.stated } });
+                let always = pulls_always(subject.pull_policy.as_deref(), &reference);
+                self.pending.push(Pending {
+                    subject,
+                    look_up: LookUp { reference, platforms, stated: placement.stated, always },
+                });
             }
         }
     }
 
     /// Asks for an image's digest alone. A name that is none is for the kubelet to refuse, as without pinning.
     fn pin_later(&mut self, subject: Subject, placement: &Placement, indexes: &Indexes<'_>) {
-        let Subject { index, name, image, .. } = subject;
+        let Subject { index, name, image, pull_policy, .. } = subject;
         let Ok(reference) = Reference::parse(&image) else { return };
         if reference.digest().is_some() || indexes.operator.find(&reference).is_some() {
             return;
         }
-        let look_up = LookUp { reference, platforms: placement.platforms.clone(), stated: placement.stated };
+        let always = pulls_always(pull_policy.as_deref(), &reference);
+        let platforms = placement.platforms.clone();
+        let look_up = LookUp { reference, platforms, stated: placement.stated, always };
         self.to_pin.push(Pinned { index, name, image, look_up });
     }
 
@@ -366,7 +373,7 @@ impl Subject {
         source: Source,
         wanted: Pin,
     ) -> Result<(usize, Edits, Option<Provenance>), Problem> {
-        let Self { index, name, image, prefix, has_command_field, args, has_args_field } = self;
+        let Self { index, name, image, pull_policy: _, prefix, has_command_field, args, has_args_field } = self;
         let Some(words) = effective(process, !args.is_empty()) else {
             return Err(Problem::NothingToRun { container: name, image });
         };

@@ -150,6 +150,10 @@ impl<'a> Container<'a> {
         self.args.as_deref().unwrap_or_default()
     }
 
+    pub(super) fn pull_policy(&self) -> Option<String> {
+        self.image_pull_policy.and_then(|raw| serde_json::from_str(raw.get()).ok())
+    }
+
     pub(super) fn mounts(&self) -> &[Mount<'a>] {
         self.volume_mounts.as_deref().unwrap_or_default()
     }

@@ -28,6 +28,10 @@ impl<'t, 'a> Slot<'t, 'a> {
         self.layers().find_map(Container::image)
     }
 
+    pub(super) fn pull_policy(&self) -> Option<&'t str> {
+        self.layers().find_map(|layer| layer.image_pull_policy.as_deref())
+    }
+
     /// Whether the object itself gives it a command.
     pub(super) fn has_command(&self) -> bool {
         self.own.has_command() || self.inherited.is_some_and(Container::has_command)

@@ -4,7 +4,7 @@ use super::patch::may_touch;
 use super::view::{Spec, Template};
 use crate::edit::{Edits, Path};
 use crate::image::{ImageProcess, Reference, effective};
-use crate::lookup::{Answers, Choice, Indexes, LookUp};
+use crate::lookup::{Answers, Choice, Indexes, LookUp, pulls_always};
 use crate::object::{Affinity, null_as_default};
 use crate::outcome::{Findings, Outcome, Provenance, Skip, Source, Warning};
 use crate::pod::{Options, Pin, Placement, Selected, to_write};
@@ -194,8 +194,9 @@ impl Plan {
                 self.leave(&subject, why);
             }
             None => {
+                let always = pulls_always(slot.pull_policy(), &reference);
                 let platforms = placement.platforms.clone();
-                self.pending.push((subject, LookUp { reference, platforms, stated: placement.stated }));
+                self.pending.push((subject, LookUp { reference, platforms, stated: placement.stated, always }));
             }
         }
     }

@@ -73,6 +73,8 @@ pub(super) struct Container<'a> {
     pub(super) name: Text<'a>,
     #[serde(borrow, default)]
     pub(super) image: Option<Text<'a>>,
+    #[serde(borrow, default, rename = "imagePullPolicy")]
+    pub(super) image_pull_policy: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) command: Option<Vec<Text<'a>>>,
     #[serde(borrow, default)]
