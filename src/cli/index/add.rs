@@ -12,7 +12,7 @@ use emissary_registry::Resolved;
 use futures_util::StreamExt;
 use std::pin::pin;
 
-/// Looks images up in their registries and writes what they run into an index file.
+/// Looks images up and writes what they run into an index file.
 ///
 /// Platforms are written apart only where they differ. What --image-index and the settings' index files have already is
 /// left out, unless --force is given.
