@@ -347,6 +347,25 @@ mod tests {
     }
 
     #[test]
+    fn so_are_twenty_thousand_entries_in_each_common_shape() {
+        let shapes: [fn(usize) -> String; 3] = [
+            |n| format!("r.io/team/app-{n}:1.0: {{entrypoint: [/app-{n}, serve], cmd: [--port, \"8080\"]}}\n"),
+            |n| format!("r.io/team/app-{n}:1.0:\n  entrypoint:\n  - /app-{n}\n  - serve\n  cmd: [--port, \"8080\"]\n"),
+            |n| {
+                format!(
+                    "{}\"r.io/app-{n}:1\": {{\"entrypoint\": [\"/app-{n}\"], \"cmd\": []}}",
+                    if n == 0 { "{" } else { ",\n" }
+                )
+            },
+        ];
+        for (shape, end) in shapes.into_iter().zip(["", "", "}\n"]) {
+            let text = (0..20_000).map(shape).collect::<String>() + end;
+            let Some(Node { value: Content::Map(entries), .. }) = parse(&text, &source()) else { panic!("left") };
+            assert_eq!(entries.len(), 20_000);
+        }
+    }
+
+    #[test]
     fn anything_else_is_left_to_the_full_parser() {
         for text in [
             "a: 1\n",

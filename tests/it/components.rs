@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask test` gets the programs and says in variables where they are; a plain `cargo test` has none and says so.
 
+mod archives;
 mod docker_registry;
 mod layout;
 

@@ -12,10 +12,10 @@ use emissary_registry::Resolved;
 use futures_util::StreamExt;
 use std::pin::pin;
 
-/// Looks images up in their registries and writes what they run into an index file.
+/// Looks images up and writes what they run into an index file.
 ///
 /// Platforms are written apart only where they differ. What --image-index and the settings' index files have already is
-/// left out.
+/// left out, unless --force is given.
 ///
 /// Exit code 0: all are in the file; 1: one was not found, or the file says something else; 2: bad input.
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ pub(super) async fn look_up(
     let (mut asked, mut exit) = (Vec::new(), Exit::Fine);
     for image in images {
         match Reference::parse(&image) {
-            Ok(reference) => match snapshot.index.find(&reference) {
+            Ok(reference) => match snapshot.index.find(&reference).filter(|_| !destination.force) {
                 Some(hit) => anstream::eprintln!("{WARNING} {image}: left out, since {} has it already", hit.key),
                 None => asked.push((image, reference)),
             },

@@ -17,7 +17,7 @@ pub(super) struct Destination {
     file: PathBuf,
     /// Replace entries that say something else.
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
     /// Write keys with the image's digest, which match only pods that name it by that digest.
     #[arg(long)]
     pub(super) pin: bool,

@@ -9,8 +9,10 @@ use emissary_core::image::ImageIndex;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Writes an index for a cluster to standard output: as ConfigMaps of at most 200 KiB for kubectl apply, or as the key images
-/// of Argo's workflow-controller ConfigMap.
+/// Writes an index for a cluster: ConfigMaps, or Argo's own images.
+///
+/// ConfigMaps take at most 200 KiB each and are for kubectl apply; the other is the key images of Argo's workflow-controller
+/// ConfigMap. Both go to standard output.
 ///
 /// Several files are merged: the first goes before the others. Argo compares names as workflows write them, so globs
 /// and digests without a name are left out of its map, and said.

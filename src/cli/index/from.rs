@@ -8,7 +8,9 @@ use crate::{index, manifest};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Looks up all images that manifests name in containers without a command, and writes what they run into an index file.
+/// Adds all images that manifests name without a command.
+///
+/// They are looked up, and what they run is written into an index file.
 ///
 /// Containers are found in pods, in pod templates of any kind, and in all templates of workflow kinds, inline ones
 /// included.

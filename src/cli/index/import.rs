@@ -8,8 +8,10 @@ use clap::Args;
 use emissary_core::image::Reference;
 use std::path::PathBuf;
 
-/// Takes entries from what is on disk, and asks no registry: Argo's workflow-controller ConfigMap (or any other index file),
-/// an OCI image layout as a folder or a tar, and what docker save or skopeo's docker-archive wrote.
+/// Takes entries from Argo's configuration or from images on disk.
+///
+/// No registry is asked. Sources are Argo's workflow-controller ConfigMap (or any other index file), an OCI image layout as a
+/// folder or a tar, and what docker save or skopeo's docker-archive wrote.
 ///
 /// Of archives only manifests and configurations are read, and verified by their digests; nothing is unpacked.
 ///

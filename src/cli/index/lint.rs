@@ -7,8 +7,10 @@ use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Finds what in index files was not meant so, with file, line and column: what is malformed, images that two files name,
-/// globs that another always beats, globs that no image's name can match.
+/// Finds what in index files was not meant so.
+///
+/// With file, line and column: what is malformed, images that two files name, globs that another always beats, globs that
+/// no image's name can match.
 ///
 /// Several files are checked as they are merged: the first goes before the others.
 ///

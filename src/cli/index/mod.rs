@@ -21,19 +21,14 @@ pub(super) struct Index {
     verb: Verb,
 }
 
+/// What each is for stands at its arguments, from where the whole text goes into its help.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Look images up and write them into a file.
     Add(add::Add),
-    /// Do so for all images that manifests name without a command.
     From(from::From),
-    /// Compare index files with the registries.
     Verify(verify::Verify),
-    /// Find what in index files was not meant so.
     Lint(lint::Lint),
-    /// Take entries from Argo's configuration or from images on disk.
     Import(import::Import),
-    /// Write an index for a cluster: ConfigMaps, or Argo's own `images`.
     Export(export::Export),
 }
 

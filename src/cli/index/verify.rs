@@ -15,7 +15,9 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::pin::pin;
 
-/// Looks up every entry of index files that names one image, and shows where the registry says something else.
+/// Compares index files with the registries.
+///
+/// Every entry that names one image is looked up, and shown where the registry says something else.
 ///
 /// Globs and digests without a name stand for no one image and are left out.
 ///
