@@ -74,8 +74,11 @@ impl Resolver {
             lookups,
             random,
         } = options;
-        let limits =
-            Limits { per_host: concurrency_per_host.max(1), per_namespace: lookups_per_namespace, all: lookups };
+        let limits = Limits {
+            per_host: concurrency_per_host.max(1),
+            per_namespace: lookups_per_namespace.max(1),
+            all: lookups.max(1),
+        };
         let backoff = Backoff { first: breaker_open, most: BREAKER_OPEN_MOST.max(breaker_open) };
         Ok(Self(Arc::new(Inner {
             transport,

@@ -94,7 +94,7 @@ async fn a_dead_registry_delays_no_other() {
     let resolver = resolver(options);
     let questions: Vec<Question> =
         (0..500).map(|n| question(&dead, &format!("app:{n}"), &[]).with_namespace("unlucky")).collect();
-    let started = Instant::now() + Duration::from_millis(100);
+    let started = Instant::now() + Duration::from_millis(500);
     let waiting = join_all(questions.iter().map(|question| resolver.resolve(question, started)));
     assert!(waiting.await.iter().all(Result::is_err));
     assert_eq!(dead.requests().len(), 8);
@@ -139,11 +139,7 @@ async fn namespaces_take_turns_and_prefetch_comes_last() {
     ];
     join_all(questions.iter().map(|question| resolver.resolve(question, soon()))).await;
     let expected = ["many-0", "many-3", "many-6", "many-2", "many-4", "many-5", "many-1"];
-    let order = order(&registry);
-    assert_eq!(order.len(), 7);
-    assert_eq!((&order[..2], &order[6]), (&expected.map(str::to_owned)[..2], &expected[6].to_owned()), "{order:?}");
-    let place = |name: &str| order.iter().position(|repository| repository == name).unwrap();
-    assert!(place("many-6") < place("many-4") && place("many-2") < place("many-5") + 2, "{order:?}");
+    assert_eq!(order(&registry), expected);
 }
 
 #[tokio::test]
