@@ -4,9 +4,11 @@
 //! do; [`Plan::apply`] takes the answers. Both are pure, so a recorded admission can be decided again.
 
 mod bare;
+mod command;
 mod context;
 mod draft;
 mod executor;
+mod harden;
 mod options;
 mod placement;
 mod plan;
@@ -14,11 +16,12 @@ mod profile;
 mod select;
 mod template;
 mod view;
+mod wrap;
 
+pub(crate) use command::to_write;
 pub use context::Context;
 pub use executor::Executor;
 pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pin, Profile};
 pub(crate) use placement::{Placement, Selected};
-pub(crate) use plan::to_write;
 pub use plan::{Plan, plan};
 pub use view::{NotAPod, Pod, Spec};

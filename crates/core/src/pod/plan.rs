@@ -1,20 +1,22 @@
 use super::bare;
+use super::command::{Subject, pin};
 use super::context::Context;
 use super::draft::{Draft, Place};
-use super::executor::{Origin, Role, Shape, emissary, recognise};
+use super::executor::{Origin, emissary, recognise};
+use super::harden::harden;
 use super::options::{Options, Pin};
 use super::placement::{Placement, placement};
 use super::profile::Hardening;
 use super::select::select;
 use super::template::{Template, TemplateSource, locate};
 use super::view::{Container, Pod, Variable};
+use super::wrap::wrapped_containers;
 use crate::edit::Edits;
-use crate::image::{Digest, ImageProcess, Reference, effective};
+use crate::image::Reference;
 use crate::lookup::{Answers, Choice, Indexes, LookUp, pulls_always};
 use crate::names;
-use crate::outcome::{Denial, Findings, Outcome, Problem, Provenance, Skip, Source, Warning};
-use emissary_contract::{container, path, variable, volume};
-use serde_json::{Map, Value, json};
+use crate::outcome::{Denial, Findings, Outcome, Problem, Provenance, Skip, Warning};
+use serde_json::json;
 
 /// The size that an object may have after rewriting, in bytes of compact JSON. The API server refuses requests over about
 /// 1.5 MiB (etcd's own limit); below that stands what its defaulting adds afterwards.
@@ -48,19 +50,6 @@ struct Pinned {
     name: String,
     image: String,
     look_up: LookUp,
-}
-
-/// A container without a command, as far as its command's edits need it.
-#[derive(Debug)]
-struct Subject {
-    index: usize,
-    name: String,
-    image: String,
-    pull_policy: Option<String>,
-    prefix: Vec<String>,
-    has_command_field: bool,
-    args: Vec<String>,
-    has_args_field: bool,
 }
 
 /// Decides what needs no registry.
@@ -120,97 +109,6 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
         plan.command(index, container, prefix.clone(), &placement, indexes);
     }
     Ok(plan)
-}
-
-/// The positions of the containers that are to be wrapped and are not yet.
-fn wrapped_containers(
-    pod: &Pod<'_>,
-    shape: &Shape<'_, '_>,
-    template: Option<&Template<'_>>,
-    options: &Options,
-    draft: &mut Draft,
-) -> Vec<usize> {
-    let asked_for: Vec<&str> = if options.overrides.wrap {
-        pod.metadata().annotation(names::WRAP).map(|list| list.split(',').map(str::trim).collect()).unwrap_or_default()
-    } else {
-        Vec::new()
-    };
-    let is_legacy = shape.executor != super::Executor::Emissary;
-    let mut wrapped = Vec::with_capacity(pod.spec.containers.len());
-    for (index, container) in pod.spec.containers.iter().enumerate() {
-        let name = container.name.as_str();
-        if shape.is_own(index) || name.starts_with(container::ARTIFACT_PLUGIN_PREFIX) || container.is_wrapped() {
-            continue;
-        }
-        let by_operator = options.wrap.contains(name) || asked_for.contains(&name);
-        let by_controller = match template {
-            // What podSpecPatch adds has the shared volume in 3.3, whatever the executor; 3.1 wraps before patching, and a
-            // controller that builds for emissary has wrapped it itself.
-            Some(template) => template.names(name) || (is_legacy && shape.origin == Origin::V33 && shares(container)),
-            None => !options.injected_sidecars.contains(name),
-        };
-        if !by_controller && !by_operator {
-            draft.warnings.push(Warning::NotWrapped(name.to_owned()));
-            continue;
-        }
-        // What no controller has prepared has no name to report under.
-        if shape.origin != Origin::Bare && (template.is_none() || !by_controller) {
-            name_itself(index, container, draft);
-        }
-        wrapped.push(index);
-    }
-    wrapped
-}
-
-fn shares(container: &Container<'_>) -> bool {
-    container.mount_at(path::SHARED).is_some_and(|mount| mount.name == volume::SHARED)
-}
-
-/// Adds the variable under whose value the wrapper keeps its files, where it is missing.
-fn name_itself(index: usize, container: &Container<'_>, draft: &mut Draft) {
-    match container.environment() {
-        Ok(environment) => {
-            if environment.iter().flatten().any(|variable| variable.name == variable::CONTAINER_NAME) {
-                return;
-            }
-            let env = draft.env(Place::Regular(index), environment.as_ref().map(Vec::len));
-            env.append(json!({"name": variable::CONTAINER_NAME, "value": container.name.as_str()}));
-        }
-        Err(error) => draft.problems.push(Problem::Field {
-            container: container.name.to_string(),
-            field: "env",
-            why: error.to_string(),
-        }),
-    }
-}
-
-/// Hardens what Argo's controller made, where that is wanted.
-fn harden(
-    shape: &Shape<'_, '_>,
-    context: &Context<'_>,
-    options: &Options,
-    hardening: &Hardening<'_, '_>,
-    draft: &mut Draft,
-) {
-    if !options.harden_argo_containers && !context.namespace_restricted {
-        return;
-    }
-    for own in &shape.own {
-        let place = match own.role {
-            Role::Init => Place::Init(own.index),
-            Role::Wait | Role::Supervisor | Role::Task => Place::Regular(own.index),
-        };
-        let replaced = shape.executor == super::Executor::Pns && own.role == Role::Wait;
-        let present = match own.container.security_context {
-            Some(raw) if !replaced => serde_json::from_str::<Map<String, Value>>(raw.get()).ok(),
-            Some(raw) => super::executor::pns::take_off(raw.get()).ok().flatten().and_then(|v| match v {
-                Value::Object(fields) => Some(fields),
-                _ => None,
-            }),
-            None => None,
-        };
-        hardening.edit(&place.path().member("securityContext"), present.as_ref(), &mut draft.edits);
-    }
 }
 
 /// The annotation that the rewriting leaves behind, where there is none yet: it is never refreshed, or a second pass by
@@ -363,50 +261,5 @@ impl Plan {
             return Outcome::Denial(Denial { problems: vec![Problem::ObjectSize { bytes, limit: MAX_OBJECT }] });
         }
         Outcome::Rewrite(edits, findings)
-    }
-}
-
-impl Subject {
-    fn fill(
-        self,
-        process: &ImageProcess,
-        source: Source,
-        wanted: Pin,
-    ) -> Result<(usize, Edits, Option<Provenance>), Problem> {
-        let Self { index, name, image, pull_policy: _, prefix, has_command_field, args, has_args_field } = self;
-        let Some(words) = effective(process, !args.is_empty()) else {
-            return Err(Problem::NothingToRun { container: name, image });
-        };
-        let path = Place::Regular(index).path();
-        let mut edits = Edits::default();
-        let mut command = prefix;
-        command.extend(words.command.iter().cloned());
-        edits.set(&path.member("command"), has_command_field, json!(command));
-        let mut shown = words.command;
-        match words.args {
-            Some(cmd) => {
-                edits.set(&path.member("args"), has_args_field, json!(cmd));
-                shown.extend(cmd);
-            }
-            None => shown.extend(args),
-        }
-        let pinned = to_write(wanted, &image, &source);
-        pinned.iter().for_each(|digest| edits.extend(pin(index, &image, digest)));
-        Ok((index, edits, Some(Provenance { container: name, image, source, command: shown, pinned })))
-    }
-}
-
-fn pin(index: usize, image: &str, digest: &Digest) -> Edits {
-    let mut edits = Edits::default();
-    edits.replace(&Place::Regular(index).path().member("image"), json!(format!("{image}@{digest}")));
-    edits
-}
-
-/// The digest that goes behind an image's name: that of what the name stood for when its registry was asked, so that a
-/// node still chooses its platform from an index.
-pub(crate) fn to_write(pin: Pin, image: &str, source: &Source) -> Option<Digest> {
-    match source {
-        Source::Registry { digest, .. } if pin != Pin::Never && !image.contains('@') => Some(digest.clone()),
-        _ => None,
     }
 }
