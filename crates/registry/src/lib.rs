@@ -32,15 +32,27 @@ mod challenge;
 mod document;
 mod failure;
 mod flight;
+mod glob;
+mod guard;
+mod hosts;
 mod keyring;
 mod lookup;
+mod names;
+mod oauth;
 mod options;
+mod provider;
+mod proxy;
 mod resolver;
+mod route;
 mod transport;
 
 pub use failure::Failure;
-pub use keyring::{Keyring, KeyringError};
+pub use guard::PrivateNetworks;
+pub use hosts::{Hosts, HostsProblem};
+pub use keyring::{Granted, Keyring, KeyringError, KeyringWarning, PullSecret};
+pub use names::Names;
 pub use options::{Clock, Options, OptionsError, Proxies};
+pub use provider::{ProviderOptions, Providers, ProvidersError};
 pub use resolver::{Question, Resolved, Resolver};
 
 #[cfg(test)]

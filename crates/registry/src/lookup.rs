@@ -2,8 +2,9 @@
 
 use crate::{
     Failure,
-    authorization::{Scope, Visit},
+    authorization::Scope,
     document::{self, Descriptor, Document, Entry, ImageConfig},
+    route::Route,
     transport::Limit,
 };
 use emissary_core::image::{Digest, ImageProcess, Platform, Reference};
@@ -48,7 +49,7 @@ pub(crate) struct Found {
 
 /// One look-up under way.
 pub(crate) struct LookUp<'a> {
-    pub(crate) visit: Visit<'a>,
+    pub(crate) route: Route<'a>,
     pub(crate) contents: &'a Contents,
     pub(crate) scope: Arc<Scope>,
     pub(crate) platforms: &'a [Platform],
@@ -254,7 +255,7 @@ impl LookUp<'_> {
                 unit: "manifests to read",
             });
         }
-        let answer = self.visit.get(&format!("manifests/{named}"), ACCEPT, limit).await?;
+        let answer = self.route.get(&format!("manifests/{named}"), ACCEPT, limit).await?;
         let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
         let announced = header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
         for digest in [expected, announced.as_ref()].into_iter().flatten() {
@@ -270,7 +271,7 @@ impl LookUp<'_> {
     async fn config(&self, descriptor: &Descriptor) -> Result<ImageConfig, Failure> {
         let Descriptor { digest, size } = descriptor;
         let limit = exactly(*size, CONFIG_LIMIT)?;
-        let fetched = self.visit.get(&format!("blobs/{digest}"), "*/*", limit).await;
+        let fetched = self.route.get(&format!("blobs/{digest}"), "*/*", limit).await;
         let answer = fetched.map_err(|failure| mismatch(failure, digest))?;
         document::verify(&answer.body, digest)?;
         document::parse_config(&answer.body)

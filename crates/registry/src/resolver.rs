@@ -1,9 +1,9 @@
 use crate::{
-    Clock, Failure, Keyring, Options, OptionsError,
+    Clock, Failure, Hosts, Keyring, Options, OptionsError,
     authorization::{Scope, Sessions},
     flight::{Flight, Flights, Joined},
-    keyring::Credentials,
     lookup::{Contents, Found, LookUp, process_weight},
+    route::Places,
     transport::Transport,
 };
 use emissary_core::image::{Digest, ImageProcess, Platform, Reference};
@@ -103,6 +103,11 @@ impl Resolver {
             cache_bytes,
             lookup_timeout,
             clock,
+            private_networks: _,
+            allow_registries: _,
+            deny_registries: _,
+            hosts: _,
+            names: _,
         } = options;
         let answers = Cache::builder().weigher(weight).max_capacity(cache_bytes / 2).build();
         Ok(Self(Arc::new(Inner {
@@ -120,6 +125,11 @@ impl Resolver {
         })))
     }
 
+    /// Takes over what an operator says of registries' hosts now.
+    pub fn set_hosts(&self, hosts: Hosts) {
+        self.0.transport.set_hosts(hosts);
+    }
+
     /// Answers from memory while that is fresh, else from the registry. Needs a Tokio runtime.
     ///
     /// # Errors
@@ -127,8 +137,8 @@ impl Resolver {
     /// goes on and the next asker profits.
     pub async fn resolve(&self, question: &Question, deadline: Instant) -> Outcome {
         let Question { reference, platforms, keyring } = question;
-        let credentials = keyring.credentials(reference);
-        let scope = Arc::new(Scope::new(reference, credentials.identity));
+        let places = Places::new(&self.0.transport, keyring, reference).map_err(Arc::new)?;
+        let scope = Arc::new(Scope::new(reference, places.identity()));
         let named = match reference.digest() {
             Some(digest) => digest.as_str(),
             None => reference.tag().unwrap_or_default(),
@@ -139,7 +149,7 @@ impl Resolver {
         let key = Key { scope, named: named.to_owned(), platforms };
         let start = |flight| {
             let (inner, key, reference) = (Arc::clone(&self.0), key.clone(), reference.clone());
-            self.0.tasks.spawn(async move { inner.fly(flight, key, reference, credentials).await });
+            self.0.tasks.spawn(async move { inner.fly(flight, key, reference, places).await });
         };
         match self.0.flights.join(&key, || self.0.fresh(&key), start) {
             Joined::Known(outcome) => outcome,
@@ -168,10 +178,10 @@ impl Inner {
         (age < kept.life).then_some(kept.outcome)
     }
 
-    async fn fly(&self, flight: Flight<Key, Outcome>, key: Key, reference: Reference, credentials: Credentials) {
+    async fn fly(&self, flight: Flight<Key, Outcome>, key: Key, reference: Reference, places: Places) {
         // An answer is as old as its question, since a tag may have moved in between.
         let checked_at = self.clock.now();
-        let outcome = match timeout(self.lookup_timeout, self.look_up(&key, &reference, credentials)).await {
+        let outcome = match timeout(self.lookup_timeout, self.look_up(&key, &reference, places)).await {
             Ok(Ok(Found { digest, offered, processes })) => {
                 Ok(Arc::new(Resolved { digest, offered, processes, checked_at }))
             }
@@ -195,10 +205,10 @@ impl Inner {
         flight.land(outcome);
     }
 
-    async fn look_up(&self, key: &Key, reference: &Reference, credentials: Credentials) -> Result<Found, Failure> {
-        let visit = self.sessions.visit(&self.transport, &self.clock, &key.scope, credentials)?;
+    async fn look_up(&self, key: &Key, reference: &Reference, places: Places) -> Result<Found, Failure> {
+        let route = places.route(&self.sessions, &self.transport, &self.clock, reference)?;
         let look_up = LookUp {
-            visit,
+            route,
             contents: &self.contents,
             scope: Arc::clone(&key.scope),
             platforms: &key.platforms,

@@ -1,0 +1,95 @@
+//! Through which of a registry's hosts a repository is reached: its mirrors in order, then itself.
+
+use crate::{
+    Clock, Failure, Keyring,
+    authorization::{Scope, Sessions, Visit},
+    hosts::{Capabilities, Endpoint},
+    keyring::{Credentials, Identity},
+    transport::{Answer, Limit, Transport},
+};
+use emissary_core::image::Reference;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// The places to ask, each with the credentials that were written for it and for no other.
+#[derive(Clone)]
+pub(crate) struct Places(Vec<(Endpoint, Credentials)>);
+
+/// One look-up's way to one repository.
+pub(crate) struct Route<'a>(Vec<Way<'a>>);
+
+struct Way<'a> {
+    visit: Visit<'a>,
+    capabilities: Capabilities,
+    /// Whether it could not be reached, so that it is not waited for once more.
+    failed: AtomicBool,
+}
+
+impl Places {
+    pub(crate) fn new(transport: &Transport, keyring: &Keyring, reference: &Reference) -> Result<Self, Failure> {
+        let with_credentials = |endpoint: Endpoint| {
+            let credentials = keyring.credentials_at(&endpoint.registry, reference.repository());
+            (endpoint, credentials)
+        };
+        Ok(Self(transport.endpoints(reference.registry())?.into_iter().map(with_credentials).collect()))
+    }
+
+    /// What the whole may see: each of its credentials may be the one that opens.
+    pub(crate) fn identity(&self) -> Identity {
+        match self.0.as_slice() {
+            [(_, credentials)] => credentials.identity,
+            places => Identity::all(places.iter().map(|(_, credentials)| &credentials.identity)),
+        }
+    }
+
+    pub(crate) fn route<'a>(
+        self,
+        sessions: &Sessions,
+        transport: &'a Transport,
+        clock: &'a Clock,
+        reference: &Reference,
+    ) -> Result<Route<'a>, Failure> {
+        let way = |(endpoint, credentials): (Endpoint, Credentials)| {
+            // By its URL, because two registries may have one mirror on different paths.
+            let registry = endpoint.base.as_str().to_owned();
+            let scope =
+                Scope { registry, repository: reference.repository().to_owned(), identity: credentials.identity };
+            let capabilities = endpoint.capabilities;
+            let visit = sessions.visit(transport, clock, &Arc::new(scope), endpoint, credentials)?;
+            Ok(Way { visit, capabilities, failed: AtomicBool::new(false) })
+        };
+        Ok(Route(self.0.into_iter().map(way).collect::<Result<_, Failure>>()?))
+    }
+}
+
+impl Route<'_> {
+    /// Fetches `manifests/…` or `blobs/…` of the repository. The status is 200.
+    ///
+    /// Whatever is wrong with a mirror, the next one is asked; the failure is that of the last, which is the registry itself.
+    pub(crate) async fn get(&self, path: &str, accept: &'static str, limit: Limit) -> Result<Answer, Failure> {
+        // Only a digest has a colon.
+        let by_digest = path.contains(':');
+        let can = |way: &&Way<'_>| if by_digest { way.capabilities.pull } else { way.capabilities.resolve };
+        let ways: Vec<_> = self.0.iter().filter(can).collect();
+        let mut last = None;
+        for (index, way) in ways.iter().enumerate() {
+            // The last one is asked in any case, because somebody has to say what is wrong.
+            if index + 1 < ways.len() && way.failed.load(Ordering::Relaxed) {
+                continue;
+            }
+            match way.visit.get(path, accept, limit).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => {
+                    if self.0.len() > 1 {
+                        tracing::debug!(host = way.visit.host(), kind = failure.kind(), "one of several hosts failed");
+                    }
+                    way.failed.store(failure.is_transient(), Ordering::Relaxed);
+                    last = Some(failure);
+                }
+            }
+        }
+        Err(last.unwrap_or(Failure::Forbidden("none of its hosts has the capability that this takes")))
+    }
+}
