@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, but not what they share")]
 
 mod authorization;
+mod guard;
 mod memory;
 mod misbehaviour;
+mod names;
 mod pull;
 mod setup;
 mod tls;
