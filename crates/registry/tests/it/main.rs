@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, but not what they share")]
 
 mod authorization;
+mod credentials;
 mod guard;
+mod hosts;
 mod memory;
 mod misbehaviour;
 mod names;
