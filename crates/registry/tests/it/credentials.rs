@@ -4,7 +4,6 @@ use sample_registry::{Access, Fault, Image, RequestHead, RunningRegistry, Sample
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::PermissionsExt,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -145,25 +144,21 @@ async fn an_identity_token_is_not_sent_on() {
     assert_eq!((realm.seen.lock().unwrap().len(), trap.seen.lock().unwrap().len()), (1, 0));
 }
 
-/// A folder with one program, `provider`, and a log of its runs.
+/// A script that `/bin/sh` runs as a provider, and a log of its runs.
+///
+/// The script is not run by itself: a file that was just written may still be open in a process that another test starts,
+/// and is busy then.
 struct Program {
     directory: tempfile::TempDir,
 }
 
 impl Program {
-    /// `script` is what `/bin/sh` runs, after a line that keeps what was asked and in which environment.
+    /// Before `script` it keeps what was asked and in which environment.
     fn new(script: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("provider");
         let log = directory.path().join("log");
-        let text = format!(
-            "#!/bin/sh\nread -r line || true\necho \"$* [$GREETING$TOKEN$HOME] $line\" >> {}\n{script}\n",
-            log.display()
-        );
-        // Under another name first: a program that is open for writing anywhere cannot be run.
-        fs::write(directory.path().join("draft"), text).unwrap();
-        fs::set_permissions(directory.path().join("draft"), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(directory.path().join("draft"), path).unwrap();
+        let keep = format!("echo \"$* [$GREETING$TOKEN$HOME] $line\" >> {}", log.display());
+        fs::write(directory.path().join("script"), format!("read -r line || true\n{keep}\n{script}\n")).unwrap();
         Self { directory }
     }
 
@@ -178,24 +173,28 @@ impl Program {
         Self::new(&format!("cat <<'EOF'\n{answer}\nEOF"))
     }
 
-    fn providers(&self, matching: &str, clock: &HandClock) -> Providers {
-        let config = format!(
-            "apiVersion: kubelet.config.k8s.io/v1\nkind: CredentialProviderConfig\nproviders:\n- name: provider\n  \
-             matchImages: ['{matching}']\n  defaultCacheDuration: 1h\n  apiVersion: credentialprovider.kubelet.k8s.io/v1\n  \
-             args: [get, it]\n  env: [{{name: GREETING, value: hello}}]\n"
-        );
+    fn providers(&self, matching: &str, clock: &HandClock, timeout: Duration) -> Providers {
+        let script = self.directory.path().join("script");
+        let config = serde_json::json!({
+            "apiVersion": "kubelet.config.k8s.io/v1",
+            "kind": "CredentialProviderConfig",
+            "providers": [{
+                "name": "sh",
+                "matchImages": [matching],
+                "defaultCacheDuration": "1h",
+                "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+                "args": [script, "get", "it"],
+                "env": [{"name": "GREETING", "value": "hello"}],
+            }],
+        });
         let environment = vec![("TOKEN".to_owned(), "+t".to_owned()), ("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
-        let options = ProviderOptions {
-            environment,
-            timeout: Duration::from_secs(5),
-            clock: clock.clock(),
-            ..ProviderOptions::new(self.directory.path())
-        };
-        Providers::from_config(&config, &options).unwrap()
+        let options = ProviderOptions { environment, timeout, clock: clock.clock(), ..ProviderOptions::new("/bin") };
+        Providers::from_config(&config.to_string(), &options).unwrap()
     }
 
     fn keyring(&self, matching: &str, clock: &HandClock) -> Keyring {
-        Granted::new(Keyring::anonymous(), Some(self.providers(matching, clock)), vec![]).to_operator()
+        Granted::new(Keyring::anonymous(), Some(self.providers(matching, clock, Duration::from_secs(10))), vec![])
+            .to_operator()
     }
 
     fn runs(&self) -> Vec<String> {
@@ -228,7 +227,7 @@ async fn a_provider_is_run_as_the_kubelet_runs_it() {
         r#"get it [hello+t] {{"apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"{host}/a","kind":"CredentialProviderRequest"}}"#
     );
     assert_eq!(program.runs(), [request]);
-    assert_eq!(format!("{keyring:?}"), r#"[["provider"]]"#);
+    assert_eq!(format!("{keyring:?}"), r#"[["sh"]]"#);
 }
 
 #[tokio::test]
@@ -280,19 +279,8 @@ async fn what_a_provider_does_wrong_is_transient_and_told_apart() {
         ["exit 3", "echo secret", "head -c 3000000 /dev/zero", ":", "echo '{}'; sleep 60", "sleep 60 & exec sleep 60"]
     {
         let program = Program::new(script);
-        let clock = HandClock::default();
-        let config =
-            "apiVersion: kubelet.config.k8s.io/v1\nkind: CredentialProviderConfig\nproviders: [{name: provider, \
-                      matchImages: ['127.0.0.1:PORT'], defaultCacheDuration: 1h, \
-                      apiVersion: credentialprovider.kubelet.k8s.io/v1}]"
-                .replace("PORT", &registry.address().port().to_string());
-        let options = ProviderOptions {
-            timeout: Duration::from_millis(500),
-            environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
-            clock: clock.clock(),
-            ..ProviderOptions::new(program.directory.path())
-        };
-        let providers = Providers::from_config(&config, &options).unwrap();
+        let host = registry.address().to_string();
+        let providers = program.providers(&host, &HandClock::default(), Duration::from_millis(500));
         let provided = Granted::new(Keyring::anonymous(), Some(providers), vec!["*".to_owned()]).to_namespace("x");
         let before = Instant::now();
         for _ in 0..3 {
@@ -317,8 +305,8 @@ async fn what_a_provider_does_wrong_is_transient_and_told_apart() {
 async fn a_program_that_hangs_is_ended_with_all_it_started() {
     let registry = closed().await;
     let program = Program::new("sleep 300 & echo $! > \"$(dirname \"$0\")/child\"; sleep 300");
-    let clock = HandClock::default();
-    let providers = program.providers(&registry.address().to_string(), &clock);
+    let host = registry.address().to_string();
+    let providers = program.providers(&host, &HandClock::default(), Duration::from_secs(60));
     let keyring = Granted::new(Keyring::anonymous(), Some(providers), vec![]).to_operator();
     let options = Options { lookup_timeout: Duration::from_millis(800), ..plain(&registry) };
     let failure =
