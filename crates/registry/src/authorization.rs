@@ -12,7 +12,7 @@ use crate::{
 use emissary_core::image::Reference;
 use moka::sync::Cache;
 use reqwest::{
-    StatusCode, Url,
+    Method, StatusCode, Url,
     header::{HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use std::{
@@ -141,7 +141,14 @@ impl Visit<'_> {
             let authorization = grant.map(|grant| &grant.value);
             let answer = self
                 .transport
-                .get(Get { url: url.clone(), accept, authorization, site: self.site.as_deref(), limit })
+                .get(Get {
+                    url: url.clone(),
+                    accept,
+                    authorization,
+                    site: self.site.as_deref(),
+                    limit,
+                    method: Method::GET,
+                })
                 .await?;
             // A store of blobs that refuses is not asked how it would like to be paid: the credentials are not for it.
             if answer.foreign && is_refusal(answer.status) {
@@ -231,8 +238,9 @@ impl Visit<'_> {
                 // The operator's word on a host is for that host, so a realm elsewhere has its own.
                 let site = self.site.as_deref().filter(|_| realm.origin() == self.base.origin());
                 let wanted = Wanted { realm, service: service.as_deref(), scope, site };
-                let token = wanted.fetch(self.transport, credential).await?;
-                Ok(token.map(|Token { value, life }| Grant { value, until: Some(self.clock.now() + life) }))
+                let Some(answer) = wanted.ask(self.transport, credential).await? else { return Ok(None) };
+                let Token { value, life } = Token::read(&accept_answer(answer)?.body)?;
+                Ok(Some(Grant { value, until: Some(self.clock.now() + life) }))
             }
         }
     }
@@ -261,7 +269,7 @@ fn is_refusal(status: StatusCode) -> bool {
 }
 
 /// Sorts everything but 200 into failures.
-pub(crate) fn accept_answer(answer: Answer) -> Result<Answer, Failure> {
+fn accept_answer(answer: Answer) -> Result<Answer, Failure> {
     Err(match answer.status.as_u16() {
         200 => return Ok(answer),
         401 | 403 => Failure::Unauthorized { tried: 0 },

@@ -7,7 +7,7 @@ use crate::{
     keyring::{Credential, Proof},
     transport::{Answer, Get, Limit, Post, Transport},
 };
-use reqwest::{StatusCode, Url, header::HeaderValue};
+use reqwest::{Method, StatusCode, Url, header::HeaderValue};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -43,12 +43,12 @@ struct RawToken {
 }
 
 impl Wanted<'_> {
-    /// `None` where the realm does not accept the credential, or cannot.
-    pub(crate) async fn fetch(
+    /// What the realm answers; `None` where it does not accept the credential, or cannot.
+    pub(crate) async fn ask(
         &self,
         transport: &Transport,
         credential: Option<&Credential>,
-    ) -> Result<Option<Token>, Failure> {
+    ) -> Result<Option<Answer>, Failure> {
         let answer = match credential.map(Credential::proof) {
             None => self.get(transport, None).await?,
             Some(Proof::Basic(basic)) => self.get(transport, Some(basic)).await?,
@@ -64,10 +64,9 @@ impl Wanted<'_> {
                 }
             }
         };
-        match answer.status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => Ok(None),
-            _ => read(&crate::authorization::accept_answer(answer)?).map(Some),
-        }
+        let refused =
+            matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST);
+        Ok((!refused).then_some(answer))
     }
 
     async fn get(&self, transport: &Transport, authorization: Option<&HeaderValue>) -> Result<Answer, Failure> {
@@ -81,7 +80,14 @@ impl Wanted<'_> {
                 query.append_pair("scope", scope);
             }
         }
-        let get = Get { url, accept: "application/json", authorization, site: self.site, limit: TOKEN_LIMIT };
+        let get = Get {
+            url,
+            accept: "application/json",
+            authorization,
+            site: self.site,
+            limit: TOKEN_LIMIT,
+            method: Method::GET,
+        };
         transport.get(get).await
     }
 
@@ -97,14 +103,17 @@ impl Wanted<'_> {
     }
 }
 
-fn read(answer: &Answer) -> Result<Token, Failure> {
-    let unusable = || Failure::Protocol("its token cannot be used");
-    let raw: RawToken = serde_json::from_slice(&answer.body).map_err(|_| unusable())?;
-    let given = |token: Option<String>| token.filter(|token| !token.is_empty());
-    let token = given(raw.token).or_else(|| given(raw.access_token)).ok_or_else(unusable)?;
-    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| unusable())?;
-    value.set_sensitive(true);
-    let life = raw.expires_in.and_then(|seconds| seconds.as_u64()).map_or(TOKEN_LIFE, Duration::from_secs);
-    // A little before the end, since the request still has to travel.
-    Ok(Token { value, life: life.min(LONGEST_TOKEN_LIFE).mul_f32(0.9) })
+impl Token {
+    /// Reads the body of an answer that was 200.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Failure> {
+        let unusable = || Failure::Protocol("its token cannot be used");
+        let raw: RawToken = serde_json::from_slice(body).map_err(|_| unusable())?;
+        let given = |token: Option<String>| token.filter(|token| !token.is_empty());
+        let token = given(raw.token).or_else(|| given(raw.access_token)).ok_or_else(unusable)?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| unusable())?;
+        value.set_sensitive(true);
+        let life = raw.expires_in.and_then(|seconds| seconds.as_u64()).map_or(TOKEN_LIFE, Duration::from_secs);
+        // A little before the end, since the request still has to travel.
+        Ok(Self { value, life: life.min(LONGEST_TOKEN_LIFE).mul_f32(0.9) })
+    }
 }

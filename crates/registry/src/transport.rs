@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use moka::sync::Cache;
 use reqwest::{
-    Client, RequestBuilder, Response, StatusCode, Url,
+    Client, Method, RequestBuilder, Response, StatusCode, Url,
     header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION},
     redirect::Policy,
 };
@@ -56,7 +56,7 @@ struct Clients {
     idle_per_host: usize,
 }
 
-/// A GET.
+/// A GET, or a HEAD.
 pub(crate) struct Get<'a> {
     pub(crate) url: Url,
     pub(crate) accept: &'static str,
@@ -65,6 +65,7 @@ pub(crate) struct Get<'a> {
     /// What the operator says of the host, which holds just as long.
     pub(crate) site: Option<&'a Site>,
     pub(crate) limit: Limit,
+    pub(crate) method: Method,
 }
 
 /// A POST of a form. It is never redirected, because what it holds is for one host's eyes.
@@ -137,11 +138,11 @@ impl Transport {
     }
 
     pub(crate) async fn get(&self, get: Get<'_>) -> Result<Answer, Failure> {
-        let Get { mut url, accept, mut authorization, mut site, limit } = get;
+        let Get { mut url, accept, mut authorization, mut site, limit, method } = get;
         let mut foreign = false;
         for _ in 0..=MOST_REDIRECTS {
             let request = |client: &Client| {
-                let request = client.get(url.clone()).header(ACCEPT, accept);
+                let request = client.request(method.clone(), url.clone()).header(ACCEPT, accept);
                 authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value))
             };
             let answer = self.hop(&url, site, request, limit).await?;

@@ -29,7 +29,7 @@ struct RawFile {
     // The keys of a host, which here are the server's; serde cannot flatten and refuse unknown keys at once.
     capabilities: Option<Vec<Spanned<String>>>,
     ca: Option<Spanned<OneOrMore<String>>>,
-    client: Option<Spanned<OneOrMore<OneOrMore<String>>>>,
+    client: Option<Spanned<RawClient>>,
     skip_verify: Option<bool>,
     header: Option<Headers>,
     override_path: Option<bool>,
@@ -41,7 +41,7 @@ struct RawFile {
 struct RawHost {
     capabilities: Option<Vec<Spanned<String>>>,
     ca: Option<Spanned<OneOrMore<String>>>,
-    client: Option<Spanned<OneOrMore<OneOrMore<String>>>>,
+    client: Option<Spanned<RawClient>>,
     skip_verify: Option<bool>,
     header: Option<Headers>,
     override_path: Option<bool>,
@@ -55,6 +55,14 @@ type Headers = std::collections::BTreeMap<String, Spanned<OneOrMore<String>>>;
 enum OneOrMore<T> {
     One(T),
     More(Vec<T>),
+}
+
+/// A file with certificate and key, or a list of such files and of pairs of files.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawClient {
+    One(String),
+    More(Vec<OneOrMore<String>>),
 }
 
 /// Hosts as they stand in the file, because they are tried in that order.
@@ -172,10 +180,13 @@ fn capabilities_of(list: Vec<Spanned<String>>) -> Result<Capabilities, Misuse> {
 type ClientCertificate = (Vec<rustls::pki_types::CertificateDer<'static>>, rustls::pki_types::PrivateKeyDer<'static>);
 
 /// `"both.pem"`, `["both.pem"]` or `[["certificate.pem", "key.pem"]]`.
-fn client_of(client: Spanned<OneOrMore<OneOrMore<String>>>, folder: &Path) -> Result<ClientCertificate, Misuse> {
+fn client_of(client: Spanned<RawClient>, folder: &Path) -> Result<ClientCertificate, Misuse> {
     let span = client.span();
     let fault = |fault: &str| (span.clone(), format!("client: {fault}"));
-    let pairs = client.into_inner().list();
+    let pairs = match client.into_inner() {
+        RawClient::One(both) => vec![OneOrMore::One(both)],
+        RawClient::More(pairs) => pairs,
+    };
     let [pair] = <[_; 1]>::try_from(pairs).map_err(|_| fault("one certificate is sent; name one file or one pair"))?;
     let paths = pair.list();
     let (certificate, key) = match paths.as_slice() {

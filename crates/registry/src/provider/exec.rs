@@ -101,7 +101,7 @@ async fn talk(child: &mut Child, request: String) -> Result<Vec<u8>, RunError> {
     if status.success() { Ok(output) } else { Err(RunError::Status(status)) }
 }
 
-fn parse(output: &[u8], api_version: &str) -> Result<Answer, RunError> {
+pub(super) fn parse(output: &[u8], api_version: &str) -> Result<Answer, RunError> {
     let fault = RunError::Response;
     let raw: RawResponse = serde_json::from_slice(output)
         .map_err(|_| fault("it is no JSON of one, or has no cacheKeyType of Image, Registry or Global"))?;
