@@ -298,7 +298,7 @@ mod tests {
         let reference = Reference::parse(image).unwrap();
         let credentials = Keyring::anonymous().credentials_at(reference.registry(), reference.repository());
         let scope = Arc::new(Scope::new(&reference, credentials.identity));
-        let endpoint = transport.endpoints(reference.registry()).unwrap().remove(0);
+        let endpoint = transport.endpoints(reference.registry()).unwrap()[0].clone();
         test(&Sessions::new().visit(&transport, &options.clock, &scope, endpoint, credentials).unwrap())
     }
 

@@ -15,7 +15,11 @@ use std::sync::{
 
 /// The places to ask, each with the credentials that were written for it and for no other.
 #[derive(Clone)]
-pub(crate) struct Places(Vec<(Endpoint, Credentials)>);
+pub(crate) struct Places {
+    endpoints: Arc<[Endpoint]>,
+    /// One for each endpoint.
+    credentials: Vec<Credentials>,
+}
 
 /// One look-up's way to one repository.
 pub(crate) struct Route<'a>(Vec<Way<'a>>);
@@ -29,18 +33,17 @@ struct Way<'a> {
 
 impl Places {
     pub(crate) fn new(transport: &Transport, keyring: &Keyring, reference: &Reference) -> Result<Self, Failure> {
-        let with_credentials = |endpoint: Endpoint| {
-            let credentials = keyring.credentials_at(&endpoint.registry, reference.repository());
-            (endpoint, credentials)
-        };
-        Ok(Self(transport.endpoints(reference.registry())?.into_iter().map(with_credentials).collect()))
+        let endpoints = transport.endpoints(reference.registry())?;
+        let of = |endpoint: &Endpoint| keyring.credentials_at(&endpoint.registry, reference.repository());
+        let credentials = endpoints.iter().map(of).collect();
+        Ok(Self { endpoints, credentials })
     }
 
     /// What the whole may see: each of its credentials may be the one that opens.
     pub(crate) fn identity(&self) -> Identity {
-        match self.0.as_slice() {
-            [(_, credentials)] => credentials.identity,
-            places => Identity::all(places.iter().map(|(_, credentials)| &credentials.identity)),
+        match self.credentials.as_slice() {
+            [credentials] => credentials.identity,
+            several => Identity::all(several.iter().map(|credentials| &credentials.identity)),
         }
     }
 
@@ -51,16 +54,15 @@ impl Places {
         clock: &'a Clock,
         reference: &Reference,
     ) -> Result<Route<'a>, Failure> {
-        let way = |(endpoint, credentials): (Endpoint, Credentials)| {
+        let way = |(endpoint, credentials): (&Endpoint, Credentials)| {
             // By its URL, because two registries may have one mirror on different paths.
             let registry = endpoint.base.as_str().to_owned();
             let scope =
                 Scope { registry, repository: reference.repository().to_owned(), identity: credentials.identity };
-            let capabilities = endpoint.capabilities;
-            let visit = sessions.visit(transport, clock, &Arc::new(scope), endpoint, credentials)?;
-            Ok(Way { visit, capabilities, failed: AtomicBool::new(false) })
+            let visit = sessions.visit(transport, clock, &Arc::new(scope), endpoint.clone(), credentials)?;
+            Ok(Way { visit, capabilities: endpoint.capabilities, failed: AtomicBool::new(false) })
         };
-        Ok(Route(self.0.into_iter().map(way).collect::<Result<_, Failure>>()?))
+        Ok(Route(self.endpoints.iter().zip(self.credentials).map(way).collect::<Result<_, Failure>>()?))
     }
 }
 

@@ -38,11 +38,23 @@ pub(crate) struct Transport {
     clients: Clients,
     proxies: ProxyRules,
     guard: Arc<Guard>,
-    described: ArcSwap<Hosts>,
+    described: ArcSwap<Described>,
     plain_http: HashSet<String>,
     hosts: Cache<String, Arc<Semaphore>>,
     concurrency_per_host: usize,
     request_timeout: Duration,
+}
+
+/// What an operator says of hosts, and what that comes to for the registries asked lately.
+struct Described {
+    hosts: Hosts,
+    endpoints: Cache<String, Arc<[Endpoint]>>,
+}
+
+impl Described {
+    fn new(hosts: Hosts) -> Self {
+        Self { hosts, endpoints: Cache::new(MOST_HOSTS) }
+    }
 }
 
 /// One HTTP client, with its connections, for each way to judge a certificate; made when it is first needed.
@@ -107,7 +119,7 @@ impl Transport {
             },
             proxies: ProxyRules::new(&options.proxies)?,
             guard,
-            described: ArcSwap::from_pointee(options.hosts.clone()),
+            described: ArcSwap::from_pointee(Described::new(options.hosts.clone())),
             plain_http: options.plain_http.iter().map(|host| host.to_ascii_lowercase()).collect(),
             hosts: Cache::new(MOST_HOSTS),
             concurrency_per_host: options.concurrency_per_host.max(1),
@@ -122,7 +134,7 @@ impl Transport {
     /// Takes over what an operator says of hosts now; requests under way end as they began.
     pub(crate) fn set_hosts(&self, hosts: Hosts) {
         let used: HashSet<TlsKey> = hosts.sites().map(|site| site.tls.key()).collect();
-        self.described.store(Arc::new(hosts));
+        self.described.store(Arc::new(Described::new(hosts)));
         self.clients.lock().retain(|(key, _), _| *key == TlsKey::default() || used.contains(key));
     }
 
@@ -132,9 +144,16 @@ impl Transport {
     }
 
     /// Where a registry is asked, in order: its mirrors, then itself.
-    pub(crate) fn endpoints(&self, registry: &str) -> Result<Vec<Endpoint>, Failure> {
+    pub(crate) fn endpoints(&self, registry: &str) -> Result<Arc<[Endpoint]>, Failure> {
+        let described = self.described.load();
+        if let Some(known) = described.endpoints.get(registry) {
+            return Ok(known);
+        }
         self.guard.registry(registry)?;
-        self.described.load().endpoints(registry, self.is_plain(registry)).ok_or(Failure::BadHost)
+        let endpoints = described.hosts.endpoints(registry, self.is_plain(registry)).ok_or(Failure::BadHost)?;
+        let endpoints = Arc::from(endpoints);
+        described.endpoints.insert(registry.to_owned(), Arc::clone(&endpoints));
+        Ok(endpoints)
     }
 
     pub(crate) async fn get(&self, get: Get<'_>) -> Result<Answer, Failure> {
@@ -178,7 +197,7 @@ impl Transport {
         limit: Limit,
     ) -> Result<Answer, Failure> {
         self.guard.url(url)?;
-        let trusted = if site.is_none() { self.described.load().trust(&authority(url)) } else { None };
+        let trusted = if site.is_none() { self.described.load().hosts.trust(&authority(url)) } else { None };
         let tls = site.map(|site| &site.tls).or(trusted.as_ref());
         let proxies = self.proxies.apply_to(url).then_some(&self.proxies);
         let client = self.clients.get(tls, proxies)?;
