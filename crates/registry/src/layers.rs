@@ -4,7 +4,6 @@ use crate::{
     Failure, Freshness, Layer, Options, Resolved,
     authorization::{Scope, Who},
     backoff::Backoff,
-    keyring::Credentials,
     lookup::{Found, Named},
     memory::{Heap, Memory, Moment, Print},
     record::{Packed, PackedDigest, Record, Said},
@@ -104,12 +103,11 @@ impl Subject {
         scope: Scope,
         named: Named,
         mut platforms: Vec<Platform>,
-        credentials: &Credentials,
+        whose: Vec<Who>,
         freshness: Freshness,
     ) -> Self {
         platforms.sort_unstable();
         platforms.dedup();
-        let whose = credentials.list.iter().map(|credential| Some(credential.identity)).chain([None]).collect();
         let repository = format!("{}/{}", scope.registry, scope.repository);
         let print = Print::of(&(&scope, named.as_str(), &platforms));
         Self { scope: Arc::new(scope), named, platforms, whose, freshness, repository, print }
@@ -323,6 +321,11 @@ impl Layers {
             .filter(|left| !left.is_zero() && *left <= crate::authorization::LONGEST_RETRY_AFTER)
     }
 
+    /// Takes every proof back: what one host let somebody see says nothing of the next one.
+    pub(crate) fn forget_proofs(&self) {
+        self.proofs.clear();
+    }
+
     /// All contents, for a snapshot.
     pub(crate) fn contents(&self) -> Vec<Packed> {
         self.contents.values()
@@ -378,10 +381,10 @@ pub(crate) mod tests {
 
     fn subject(n: usize) -> Subject {
         let reference = reference(n);
-        let credentials = Keyring::anonymous().credentials(&reference);
+        let credentials = Keyring::anonymous().credentials_at(reference.registry(), reference.repository());
         let scope = Scope::new(&reference, credentials.identity);
         let named = Named::Tag(reference.tag().unwrap().to_owned());
-        Subject::new(scope, named, vec![Platform::new("linux", "amd64", None)], &credentials, Freshness::Ttl)
+        Subject::new(scope, named, vec![Platform::new("linux", "amd64", None)], vec![None], Freshness::Ttl)
     }
 
     fn found(n: usize) -> Found {

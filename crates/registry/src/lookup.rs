@@ -2,9 +2,10 @@
 
 use crate::{
     Failure,
-    authorization::{Visit, Who},
+    authorization::Who,
     document::{self, Descriptor, Document, Entry, ImageConfig},
     record::{self, Kind, Record},
+    route::Route,
     transport::Limit,
 };
 use emissary_core::image::{Digest, ImageProcess, Platform};
@@ -52,7 +53,7 @@ pub(crate) struct Found {
 
 /// One look-up under way.
 pub(crate) struct LookUp<'a> {
-    visit: Visit<'a>,
+    route: Route<'a>,
     platforms: &'a [Platform],
     /// What is remembered of a digest.
     known: &'a (dyn Fn(&Digest) -> Option<Record> + Send + Sync),
@@ -75,12 +76,12 @@ impl Named {
 
 impl<'a> LookUp<'a> {
     pub(crate) fn new(
-        visit: Visit<'a>,
+        route: Route<'a>,
         platforms: &'a [Platform],
         known: &'a (dyn Fn(&Digest) -> Option<Record> + Send + Sync),
     ) -> Self {
         let (fetched, read, shown_to) = (AtomicUsize::new(0), Mutex::default(), OnceLock::new());
-        Self { visit, platforms, known, fetched, read, shown_to }
+        Self { route, platforms, known, fetched, read, shown_to }
     }
 
     /// The credential by which the registry showed a manifest, once it has.
@@ -122,7 +123,7 @@ impl<'a> LookUp<'a> {
             return Ok(None);
         }
         let path = format!("manifests/{}", named.as_str());
-        let answer = match self.visit.send(Method::HEAD, &path, ACCEPT, MANIFEST_LIMIT).await {
+        let answer = match self.route.send(Method::HEAD, &path, ACCEPT, MANIFEST_LIMIT).await {
             Ok((answer, who)) => {
                 let _ = self.shown_to.set(who);
                 answer
@@ -255,7 +256,7 @@ impl<'a> LookUp<'a> {
                 unit: "manifests to read",
             });
         }
-        let (answer, who) = self.visit.send(Method::GET, &format!("manifests/{named}"), ACCEPT, limit).await?;
+        let (answer, who) = self.route.send(Method::GET, &format!("manifests/{named}"), ACCEPT, limit).await?;
         let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
         let announced = header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
         for digest in [expected, announced.as_ref()].into_iter().flatten() {
@@ -272,7 +273,7 @@ impl<'a> LookUp<'a> {
     async fn config(&self, descriptor: &Descriptor) -> Result<ImageConfig, Failure> {
         let Descriptor { digest, size } = descriptor;
         let limit = exactly(*size, CONFIG_LIMIT)?;
-        let fetched = self.visit.send(Method::GET, &format!("blobs/{digest}"), "*/*", limit).await;
+        let fetched = self.route.send(Method::GET, &format!("blobs/{digest}"), "*/*", limit).await;
         let (answer, _) = fetched.map_err(|failure| mismatch(failure, digest))?;
         document::verify(&answer.body, digest)?;
         document::parse_config(&answer.body)

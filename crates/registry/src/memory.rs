@@ -110,6 +110,11 @@ impl<V: Heap + Clone> Memory<V> {
         }
     }
 
+    pub(crate) fn clear(&self) {
+        let mut state = self.lock();
+        *state = State { slots: HashMap::new(), ring: VecDeque::new(), bytes: 0 };
+    }
+
     /// Entries, and the bytes that they take.
     pub(crate) fn size(&self) -> (usize, usize) {
         let state = self.lock();

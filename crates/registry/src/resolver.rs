@@ -1,18 +1,19 @@
 use crate::{
-    Clock, Counts, Failure, Options, OptionsError, Priority, Question, Random,
+    Clock, Counts, Failure, Hosts, Options, OptionsError, Priority, Question, Random,
     authorization::{Scope, Sessions, Who},
     backoff::Backoff,
     breaker::Breakers,
     counts::{Counters, Way},
     flight::{Flight, Flights, Joined},
-    keyring::Credential,
     lanes::{Lanes, Limits, Place},
     layers::{Layers, Outcome, Subject, Trouble},
     lookup::{Found, LookUp, Named},
     memory::Print,
+    route::Places,
     snapshot,
     transport::Transport,
 };
+use emissary_core::image::Reference;
 use std::{error::Error, fmt, io, path::Path, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -68,6 +69,11 @@ impl Resolver {
             concurrency_per_host,
             lookup_timeout,
             clock,
+            private_networks: _,
+            allow_registries: _,
+            deny_registries: _,
+            hosts: _,
+            names: _,
             breaker_failures,
             breaker_open,
             lookups_per_namespace,
@@ -93,6 +99,12 @@ impl Resolver {
             random,
             lookup_timeout,
         })))
+    }
+
+    /// Takes over what an operator says of registries' hosts now. Everybody has to prove anew what he may see.
+    pub fn set_hosts(&self, hosts: Hosts) {
+        self.0.transport.set_hosts(hosts);
+        self.0.layers.forget_proofs();
     }
 
     /// Answers from memory while that is fresh and one of the keyring's credentials has proved that it may see the repository,
@@ -131,13 +143,16 @@ impl Resolver {
     async fn answer(&self, question: &Question, deadline: Instant) -> (Outcome, Way) {
         let Question { reference, platforms, keyring, freshness, namespace, priority } = question;
         let inner = &self.0;
-        let credentials = keyring.credentials(reference);
-        let scope = Scope::new(reference, credentials.identity);
+        let places = match Places::new(&inner.transport, keyring, reference) {
+            Ok(places) => places,
+            Err(failure) => return (Err(Arc::new(failure)), Way::Started),
+        };
+        let scope = Scope::new(reference, places.identity());
         let named = match reference.digest() {
             Some(digest) => Named::Digest(digest.clone()),
             None => Named::Tag(reference.tag().unwrap_or("latest").to_owned()),
         };
-        let subject = Arc::new(Subject::new(scope, named, platforms.clone(), &credentials, *freshness));
+        let subject = Arc::new(Subject::new(scope, named, platforms.clone(), places.whose(), *freshness));
         let known = || inner.layers.answer(&subject, inner.clock.now());
         if let Some(outcome) = known() {
             return (outcome, Way::Remembered);
@@ -149,8 +164,8 @@ impl Resolver {
             let Some(place) = inner.lanes.enter(host, namespace, *priority, subject.print) else {
                 return flight.land(inner.without(&subject, Failure::Busy));
             };
-            let (inner, subject) = (Arc::clone(inner), Arc::clone(&subject));
-            self.0.tasks.spawn(async move { inner.fly(flight, place, &subject, credentials.list).await });
+            let (inner, subject, reference) = (Arc::clone(inner), Arc::clone(&subject), reference.clone());
+            self.0.tasks.spawn(async move { inner.fly(flight, place, &subject, &reference, places).await });
         };
         let mut receiver = match inner.flights.join(&subject.print, known, start) {
             Joined::Known(outcome) => return (outcome, Way::Remembered),
@@ -187,7 +202,8 @@ impl Inner {
         flight: Flight<Print, Outcome>,
         mut place: Place,
         subject: &Subject,
-        credentials: Vec<Credential>,
+        reference: &Reference,
+        places: Places,
     ) {
         let refused = if self.breakers.is_open(&subject.scope.registry, self.clock.now()) {
             Some(Failure::LeftAlone)
@@ -200,7 +216,7 @@ impl Inner {
         let (found, shown_to) = match refused {
             Some(failure) => (Err(failure), None),
             // On the heap, so that those who wait are small.
-            None => Box::pin(self.ask(subject, credentials)).await,
+            None => Box::pin(self.ask(subject, reference, places)).await,
         };
         drop(place);
         let image = || format!("{}/{} {}", subject.scope.registry, subject.scope.repository, subject.named.as_str());
@@ -222,19 +238,24 @@ impl Inner {
     }
 
     /// Asks the registry, if it is to be asked at all.
-    async fn ask(&self, subject: &Subject, credentials: Vec<Credential>) -> (Result<Found, Failure>, Option<Who>) {
+    async fn ask(
+        &self,
+        subject: &Subject,
+        reference: &Reference,
+        places: Places,
+    ) -> (Result<Found, Failure>, Option<Who>) {
         let now = self.clock.now();
         let host = &subject.scope.registry;
         if let Some(left) = self.layers.limited(subject, now) {
             return (Err(Failure::RateLimited { retry_after: Some(left) }), None);
         }
         let Some(pass) = self.breakers.enter(host, now) else { return (Err(Failure::LeftAlone), None) };
-        let visit = match self.sessions.visit(&self.transport, &self.clock, &subject.scope, credentials) {
-            Ok(visit) => visit,
+        let route = match places.route(&self.sessions, &self.transport, &self.clock, reference) {
+            Ok(route) => route,
             Err(failure) => return (Err(failure), None),
         };
         let known = |digest: &_| self.layers.record(subject, digest);
-        let look_up = LookUp::new(visit, &subject.platforms, &known);
+        let look_up = LookUp::new(route, &subject.platforms, &known);
         let expected = match &subject.named {
             Named::Digest(digest) => Some(digest.clone()),
             Named::Tag(_) => self.layers.tag(subject).map(|(digest, _)| digest),
