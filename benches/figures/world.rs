@@ -46,7 +46,11 @@ impl World {
         let sources = Sources { overrides: vec![Override::parse("mode=enforce").unwrap()], ..Sources::default() };
         let settings = Watch::start(&sources, Watch::PERIOD, &tracker, CancellationToken::new()).unwrap();
         let snapshot = settings.snapshot();
-        let options = Options { plain_http: vec![registry.address().to_string()], ..snapshot.registry() };
+        let options = Options {
+            plain_http: vec![registry.address().to_string()],
+            allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
+            ..snapshot.registry()
+        };
         let resolver = Resolver::new(options, tracker).unwrap();
         let admission = Admission::new(admission::Dependencies {
             settings,
