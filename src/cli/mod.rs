@@ -5,6 +5,7 @@ mod index;
 mod look_ups;
 mod objects;
 mod output;
+mod registries;
 mod resolve;
 mod rewrite;
 mod serve;

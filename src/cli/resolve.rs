@@ -122,7 +122,8 @@ struct Ask<'a> {
 
 impl Ask<'_> {
     async fn one(&self, image: String) -> Result<Answer, (Exit, String)> {
-        let reference = Reference::parse(&image).map_err(|error| (Exit::BadInput, format!("{image}: {error}")))?;
+        let reference = self.snapshot.pod().reference(&image);
+        let reference = reference.map_err(|error| (Exit::BadInput, format!("{image}: {error}")))?;
         if let Some(hit) = self.snapshot.index.find(&reference) {
             return Ok(self.indexed(&image, &reference, "index", hit.key, hit.entry));
         }

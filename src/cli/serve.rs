@@ -1,13 +1,14 @@
 use super::Exit;
-use super::look_ups::{keyring, proxies};
+use super::look_ups::proxies;
+use super::registries::{self, OperatorCredentials};
 use super::settings::{SettingsArguments, list, load, report};
 use crate::admission::{self, Admission, Waiting, routes};
-use crate::mutation::{Facts, Subject, Surroundings};
+use crate::mutation::{Facts, LookUpMetrics, Subject, Surroundings};
 use crate::server::{self, CertificateSource, Drain, Limits, Readiness, StartError};
 use crate::settings::{Settings, Watch, print};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use emissary_registry::{Keyring, Resolver};
+use emissary_registry::Resolver;
 use prometheus_client::registry::Registry;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -76,11 +77,12 @@ enum LogFormat {
 }
 
 /// Nobody around: no informers, so no namespace labels, and the operator's own credentials only.
-struct Alone(Arc<Keyring>);
+struct Alone(OperatorCredentials);
 
 impl Surroundings for Alone {
-    fn facts(&self, _: &Subject<'_>) -> Facts {
-        Facts { namespace_labels: Vec::new(), keyring: Arc::clone(&self.0) }
+    fn facts(&self, subject: &Subject<'_>) -> Facts {
+        let keyring = self.0.to_namespace(subject.namespace.unwrap_or_default());
+        Facts { namespace_labels: Vec::new(), keyring: Arc::new(keyring) }
     }
 }
 
@@ -108,7 +110,7 @@ impl Serve {
         // Decoding and planning take microseconds; two threads are what a pod usually has.
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-        runtime.block_on(serve(sources))
+        runtime.block_on(serve(sources, self.docker_config.is_some()))
     }
 
     fn log(&self) -> anyhow::Result<()> {
@@ -125,7 +127,7 @@ impl Serve {
     }
 }
 
-async fn serve(sources: crate::settings::Sources) -> anyhow::Result<Exit> {
+async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow::Result<Exit> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (tracker, shutdown, rest) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
@@ -133,18 +135,25 @@ async fn serve(sources: crate::settings::Sources) -> anyhow::Result<Exit> {
     let watch = Watch::start(&sources, Watch::PERIOD, &tracker, rest.clone()).map_err(|problems| report(&problems))?;
     let snapshot = watch.snapshot();
     let Settings { mode, server, admission, registry: of_registry, .. } = &snapshot.settings;
-    let keyring = Arc::new(keyring(of_registry.docker_config.as_deref())?);
-    let resolver =
-        Resolver::new(emissary_registry::Options { proxies: proxies(), ..snapshot.registry() }, tracker.clone())
-            .context("cannot look images up")?;
+    let credentials = OperatorCredentials::read(of_registry, typed_config)?;
+    let hosts = registries::hosts(of_registry.hosts.as_deref());
+    let options = emissary_registry::Options { proxies: proxies(), hosts: hosts.clone(), ..snapshot.registry() };
+    let resolver = Resolver::new(options, tracker.clone()).context("cannot look images up")?;
+    if let Some(folder) = &of_registry.hosts {
+        tracker.spawn(registries::follow_hosts(folder.clone(), hosts, resolver.clone(), rest.clone()));
+    }
+    if let Some(file) = &of_registry.snapshot {
+        registries::keep(file.clone(), &resolver, &tracker, rest.clone());
+    }
 
     let mut registry = Registry::default();
     let ours = registry.sub_registry_with_prefix("emissary_webhook");
     let server_metrics = server::Metrics::register(ours);
+    ours.register_collector(Box::new(LookUpMetrics::new(resolver.clone())));
     let waiting = Waiting::new(admission.max_waiting as usize, admission.max_waiting_per_namespace as usize);
     let answers = Admission::new(admission::Dependencies {
         settings: watch.clone(),
-        surroundings: Arc::new(Alone(keyring)),
+        surroundings: Arc::new(Alone(credentials)),
         resolver,
         waiting,
         metrics: admission::Metrics::register(ours),

@@ -3,9 +3,11 @@
 //! Server, `rewrite`, `demo` and every later review call this and nothing below it. What it needs from outside it is given
 //! as values, or asks through [`Surroundings`].
 
+mod counts;
 mod look_up;
 mod subject;
 
+pub use counts::LookUpMetrics;
 pub use look_up::Asking;
 pub use subject::{Kind, Subject, Unreadable};
 

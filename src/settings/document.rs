@@ -14,12 +14,11 @@ pub fn print(snapshot: &Snapshot) -> String {
             Some((name, sections)) => (name, sections.to_vec()),
             None => continue,
         };
-        if open != sections {
-            for (depth, section) in sections.iter().enumerate() {
-                let _ = writeln!(text, "{}{section}:", "  ".repeat(depth));
-            }
-            open.clone_from(&sections);
+        let shared = open.iter().zip(&sections).take_while(|(before, now)| before == now).count();
+        for (depth, section) in sections.iter().enumerate().skip(shared) {
+            let _ = writeln!(text, "{}{section}:", "  ".repeat(depth));
         }
+        open.clone_from(&sections);
         let value = key.path.iter().try_fold(&settings, |value, key| value.get(key)).unwrap_or(&Value::Null);
         let line = format!("{}{name}: {}", "  ".repeat(sections.len()), inline(value));
         let origin = snapshot.origin(&key.path).map_or_else(|| "default".to_owned(), |place| place.to_string());

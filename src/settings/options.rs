@@ -4,7 +4,7 @@
 //! A key is live unless it is marked `x-reload: restart`. Ranges stand in the schema (`range`, `x-minimum`,
 //! `x-maximum`) and are checked from there, so what the documentation says is what holds.
 
-use super::values::{ImageName, NamePattern, Network, Period, RegistryHost, Size};
+use super::values::{ImageAliases, ImageName, NamePattern, Network, Period, RegistryHost, Size};
 use emissary_core::image::Platform;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -278,10 +278,34 @@ pub enum Overridable {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Registry {
-    /// A `config.json` as Docker writes it, whose credentials serve any image that a pod's own pull secrets do not
-    /// cover.
+    /// A `config.json` as Docker writes it: the operator's own credentials. They serve the namespaces below, behind a
+    /// pod's own pull secrets.
     #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
     pub docker_config: Option<PathBuf>,
+    /// The namespaces that `dockerConfig` serves, as globs; `*` is all. Empty: none, since whoever may create pods in such
+    /// a namespace learns what the operator's private images run.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub docker_config_namespaces: Vec<NamePattern>,
+    /// Programs that make credentials, as the kubelet has them.
+    pub credential_providers: CredentialProviders,
+    /// A folder of `HOST/hosts.toml` files as containerd reads them (`certs.d`): mirrors, CAs, client certificates, headers.
+    /// Its content is followed.
+    #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
+    pub hosts: Option<PathBuf>,
+    /// Other names of registries, such as `mirror.corp/dockerhub: docker.io`: an image is matched and looked up by the
+    /// name on the right. The pod keeps the name that it has.
+    #[schemars(with = "std::collections::BTreeMap<String, String>")]
+    pub aliases: ImageAliases,
+    /// Registries that may be asked, as globs of `HOST` or `HOST:PORT`. Empty: all.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub allow: Vec<String>,
+    /// Hosts that are never asked, in the same form; they go before `allow`.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub deny: Vec<String>,
+    /// Whether registries may stand in private networks (RFC 1918 and the like): `allow` or `refuse`. Loopback, link-local
+    /// and metadata addresses are refused in any case.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub private_networks: PrivateNetworks,
     /// Registries (`HOST` or `HOST:PORT`) that are asked without TLS.
     #[serde(rename = "plainHTTP")]
     #[schemars(extend("x-reload" = "restart"))]
@@ -292,6 +316,18 @@ pub struct Registry {
     /// How long the answer for a tag is used; that for a digest does not age.
     #[schemars(extend("x-reload" = "restart", "x-minimum" = "1s", "x-maximum" = "24h"))]
     pub ttl: Period,
+    /// The same for containers with `imagePullPolicy: Always`, whose nodes ask each time; one request renews it.
+    #[schemars(extend("x-reload" = "restart", "x-minimum" = "0s", "x-maximum" = "1h"))]
+    pub always_ttl: Period,
+    /// How old an answer may be that is used, with a warning, because the registry does not answer; 0s for none.
+    #[schemars(extend("x-reload" = "restart", "x-minimum" = "0s", "x-maximum" = "720h"))]
+    pub max_stale: Period,
+    /// How long a credential is let see what is remembered of a repository, after the registry let it see the repository.
+    #[schemars(extend("x-reload" = "restart", "x-minimum" = "1s", "x-maximum" = "24h"))]
+    pub authorization_ttl: Period,
+    /// A file that what images run is kept in, by digest, over restarts. Unset: nothing is kept.
+    #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
+    pub snapshot: Option<PathBuf>,
     /// Requests to one registry at the same time.
     #[schemars(range(min = 1, max = 1024), extend("x-reload" = "restart"))]
     pub concurrency_per_host: u32,
@@ -301,6 +337,32 @@ pub struct Registry {
     /// How long one look-up may take, all its requests together.
     #[schemars(extend("x-reload" = "restart", "x-minimum" = "100ms", "x-maximum" = "5m"))]
     pub timeout: Period,
+}
+
+/// Exec credential providers (kubelet, `credentialprovider.kubelet.k8s.io/v1`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CredentialProviders {
+    /// The kubelet's own `CredentialProviderConfig` file.
+    #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
+    pub config: Option<PathBuf>,
+    /// The folder of the programs that it names.
+    #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
+    pub bin_dir: Option<PathBuf>,
+    /// The namespaces that they serve, as globs; `*` is all. Empty: none.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub namespaces: Vec<NamePattern>,
+}
+
+/// See [`Registry::private_networks`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrivateNetworks {
+    /// Registries may stand there.
+    #[default]
+    Allow,
+    /// They may not, but in `allowNetworks`.
+    Refuse,
 }
 
 /// What images run, as the operator says.
@@ -383,9 +445,20 @@ impl Default for Registry {
     fn default() -> Self {
         Self {
             docker_config: None,
+            docker_config_namespaces: Vec::new(),
+            credential_providers: CredentialProviders::default(),
+            hosts: None,
+            aliases: ImageAliases::default(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            private_networks: PrivateNetworks::default(),
             plain_http: Vec::new(),
             allow_networks: Vec::new(),
             ttl: seconds(300),
+            always_ttl: seconds(5),
+            max_stale: seconds(24 * 3600),
+            authorization_ttl: seconds(600),
+            snapshot: None,
             concurrency_per_host: 16,
             cache_size: Size(64 << 20),
             timeout: seconds(10),

@@ -1,8 +1,8 @@
 //! Settings as the other rooms take them.
 
-use super::options::WorkflowKind;
 use super::options::{
-    Executor, Layout, LogFormat, LogLevel, Overridable, Pin, Profile, PullPolicy, Registry, Rewrite, Settings,
+    Executor, Layout, LogFormat, LogLevel, Overridable, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite,
+    Settings, WorkflowKind,
 };
 use emissary_core::image::{ImageIndex, Platform};
 use emissary_core::pod::{self, ExecutorOptions, NamePatterns};
@@ -53,6 +53,7 @@ fn pod_options(settings: &Settings, index: &ImageIndex) -> pod::Options {
             Pin::LookedUp => pod::Pin::LookedUp,
             Pin::Always => pod::Pin::Always,
         },
+        aliases: settings.registry.aliases.aliases().clone(),
         stamp: stamp(settings, index),
     }
 }
@@ -122,13 +123,40 @@ fn workflow_options(settings: &Settings) -> WorkflowOptions {
 
 /// What the registry room takes. Roots, proxies and the clock are the caller's to add.
 pub(super) fn registry_options(registry: &Registry) -> emissary_registry::Options {
-    let Registry { docker_config: _, plain_http, allow_networks, ttl, concurrency_per_host, cache_size, timeout } =
-        registry;
+    let Registry {
+        docker_config: _,
+        docker_config_namespaces: _,
+        credential_providers: _,
+        hosts: _,
+        aliases: _,
+        allow,
+        deny,
+        private_networks,
+        plain_http,
+        allow_networks,
+        ttl,
+        always_ttl,
+        max_stale,
+        authorization_ttl,
+        snapshot: _,
+        concurrency_per_host,
+        cache_size,
+        timeout,
+    } = registry;
     let defaults = emissary_registry::Options::default();
     emissary_registry::Options {
         plain_http: plain_http.iter().map(ToString::to_string).collect(),
         allow_networks: allow_networks.iter().map(|network| network.0).collect(),
+        allow_registries: allow.clone(),
+        deny_registries: deny.clone(),
+        private_networks: match private_networks {
+            PrivateNetworks::Allow => emissary_registry::PrivateNetworks::Allow,
+            PrivateNetworks::Refuse => emissary_registry::PrivateNetworks::Refuse,
+        },
         ttl: ttl.0,
+        always_ttl: always_ttl.0,
+        max_stale: max_stale.0,
+        authorization_ttl: authorization_ttl.0,
         concurrency_per_host: *concurrency_per_host as usize,
         cache_bytes: cache_size.0,
         lookup_timeout: timeout.0,

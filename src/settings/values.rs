@@ -1,9 +1,9 @@
 //! The values that settings are made of: each is checked where it is read, and written back as it was meant.
 
-use emissary_core::image::Reference;
+use emissary_core::image::{Aliases, Reference};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 /// A length of time: a whole number and `ms`, `s`, `m` or `h`, such as `300ms`; several run together, such as `1m30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,6 +185,34 @@ impl RegistryHost {
     /// As written.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Other names of registries, checked when they are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageAliases {
+    written: BTreeMap<String, String>,
+    aliases: Aliases,
+}
+
+impl ImageAliases {
+    /// As names of images are turned by them.
+    pub fn aliases(&self) -> &Aliases {
+        &self.aliases
+    }
+}
+
+impl Serialize for ImageAliases {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.written.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageAliases {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = BTreeMap::<String, String>::deserialize(deserializer)?;
+        let aliases = Aliases::new(&written).map_err(de::Error::custom)?;
+        Ok(Self { written, aliases })
     }
 }
 

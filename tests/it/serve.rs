@@ -8,5 +8,6 @@ mod program;
 mod reviews;
 mod settings;
 mod start;
+mod tenants;
 mod waiting;
 mod wire;

@@ -321,9 +321,10 @@ impl Layers {
             .filter(|left| !left.is_zero() && *left <= crate::authorization::LONGEST_RETRY_AFTER)
     }
 
-    /// Takes every proof back: what one host let somebody see says nothing of the next one.
-    pub(crate) fn forget_proofs(&self) {
+    /// Takes back every proof and every failure: what one host showed or refused says nothing of the next one.
+    pub(crate) fn forget_hosts(&self) {
         self.proofs.clear();
+        self.failures.clear();
     }
 
     /// All contents, for a snapshot.

@@ -101,10 +101,11 @@ impl Resolver {
         })))
     }
 
-    /// Takes over what an operator says of registries' hosts now. Everybody has to prove anew what he may see.
+    /// Takes over what an operator says of registries' hosts now. Everybody has to prove anew
+    /// what he may see, and what failed is tried again.
     pub fn set_hosts(&self, hosts: Hosts) {
         self.0.transport.set_hosts(hosts);
-        self.0.layers.forget_proofs();
+        self.0.layers.forget_hosts();
     }
 
     /// Answers from memory while that is fresh and one of the keyring's credentials has proved that it may see the repository,

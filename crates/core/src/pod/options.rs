@@ -1,4 +1,4 @@
-use crate::image::Platform;
+use crate::image::{Aliases, Platform, Reference, ReferenceError};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -26,6 +26,8 @@ pub struct Options {
     pub overrides: Overrides,
     /// Whether images are written with their digest.
     pub pin: Pin,
+    /// Other names of registries: images are matched and looked up by their canonical names.
+    pub aliases: Aliases,
     /// What the annotation `emissary-webhook.io/rewritten` says: version, and a hash of these options and the index.
     pub stamp: String,
 }
@@ -135,6 +137,16 @@ impl NamePatterns {
     }
 }
 
+impl Options {
+    /// The canonical name of an image.
+    ///
+    /// # Errors
+    /// Where it is no image's name.
+    pub fn reference(&self, image: &str) -> Result<Reference, ReferenceError> {
+        Reference::parse(image).map(|reference| self.aliases.canonical(&reference))
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -154,6 +166,7 @@ impl Default for Options {
             platforms: vec![Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None }],
             overrides: Overrides::default(),
             pin: Pin::default(),
+            aliases: Aliases::default(),
             stamp: String::new(),
         }
     }

@@ -12,7 +12,6 @@ use super::template::{Template, TemplateSource, locate};
 use super::view::{Container, Pod, Variable};
 use super::wrap::wrapped_containers;
 use crate::edit::Edits;
-use crate::image::Reference;
 use crate::lookup::{Answers, Choice, Indexes, LookUp, pulls_always};
 use crate::names;
 use crate::outcome::{Denial, Findings, Outcome, Problem, Provenance, Skip, Warning};
@@ -106,7 +105,7 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
         if supervised {
             plan.draft.mount_executor_image(Place::Regular(index), container);
         }
-        plan.command(index, container, prefix.clone(), &placement, indexes);
+        plan.command(index, container, prefix.clone(), &placement, options, indexes);
     }
     Ok(plan)
 }
@@ -146,6 +145,7 @@ impl Plan {
         container: &Container<'_>,
         prefix: Vec<String>,
         placement: &Placement,
+        options: &Options,
         indexes: &Indexes<'_>,
     ) {
         let subject = Subject {
@@ -165,11 +165,11 @@ impl Plan {
             edits.replace(&Place::Regular(index).path().member("command"), json!(words));
             self.commands.push((index, edits, None));
             if self.pin == Pin::Always {
-                self.pin_later(subject, placement, indexes);
+                self.pin_later(subject, placement, options, indexes);
             }
             return;
         }
-        let reference = match Reference::parse(&subject.image) {
+        let reference = match options.reference(&subject.image) {
             Ok(reference) => reference,
             Err(error) => {
                 let Subject { name: container, image, .. } = subject;
@@ -191,9 +191,9 @@ impl Plan {
     }
 
     /// Asks for an image's digest alone. A name that is none is for the kubelet to refuse, as without pinning.
-    fn pin_later(&mut self, subject: Subject, placement: &Placement, indexes: &Indexes<'_>) {
+    fn pin_later(&mut self, subject: Subject, placement: &Placement, options: &Options, indexes: &Indexes<'_>) {
         let Subject { index, name, image, pull_policy, .. } = subject;
-        let Ok(reference) = Reference::parse(&image) else { return };
+        let Ok(reference) = options.reference(&image) else { return };
         if reference.digest().is_some() || indexes.operator.find(&reference).is_some() {
             return;
         }

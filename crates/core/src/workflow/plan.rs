@@ -3,7 +3,7 @@ use super::options::{Kind, WorkflowOptions};
 use super::patch::may_touch;
 use super::view::{Spec, Template};
 use crate::edit::{Edits, Path};
-use crate::image::{ImageProcess, Reference, effective};
+use crate::image::{ImageProcess, effective};
 use crate::lookup::{Answers, Choice, Indexes, LookUp, pulls_always};
 use crate::object::{Affinity, null_as_default};
 use crate::outcome::{Findings, Outcome, Provenance, Skip, Source, Warning};
@@ -95,10 +95,25 @@ pub fn plan(
                 continue;
             }
             order += 1;
-            plan.consider(order, &name, &slot, &patches, kind, workflow, &placement, indexes);
+            let around =
+                Around { template: &name, patches: &patches, kind, workflow, options, placement: &placement, indexes };
+            plan.consider(order, &slot, &around);
         }
     }
     Ok(Ok(plan))
+}
+
+/// What decides on a container beside itself.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    template: &'a str,
+    /// Every `podSpecPatch` that applies to the template.
+    patches: &'a [&'a str],
+    kind: Kind,
+    workflow: &'a WorkflowOptions,
+    options: &'a Options,
+    placement: &'a Placement,
+    indexes: &'a Indexes<'a>,
 }
 
 /// Whether a value holds no parameter, whose own value is known only later.
@@ -141,18 +156,8 @@ impl Plan {
         distinct
     }
 
-    #[expect(clippy::too_many_arguments, reason = "called in one place, with everything that decides")]
-    fn consider(
-        &mut self,
-        order: usize,
-        template: &str,
-        slot: &Slot<'_, '_>,
-        patches: &[&str],
-        kind: Kind,
-        workflow: &WorkflowOptions,
-        placement: &Placement,
-        indexes: &Indexes<'_>,
-    ) {
+    fn consider(&mut self, order: usize, slot: &Slot<'_, '_>, around: &Around<'_>) {
+        let Around { template, patches, kind, workflow, options, placement, indexes } = *around;
         let Some(image) = slot.image() else {
             // Without an image Argo's own validation speaks.
             return;
@@ -183,7 +188,7 @@ impl Plan {
         if slot.is_configured() {
             return self.leave(&subject, "the controller's workflowDefaults set its image or command".to_owned());
         }
-        let reference = match Reference::parse(image) {
+        let reference = match options.reference(image) {
             Ok(reference) => reference,
             Err(error) => return self.leave(&subject, format!("its image name {image:?} is not valid: {error}")),
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use emissary_core::image::{Digest, ImageIndex, ImageProcess, IndexEntry, Platform, Reference};
+use emissary_core::image::{Aliases, Digest, ImageIndex, ImageProcess, IndexEntry, Platform, Reference};
 use emissary_core::lookup::{Answers, Found, Indexes, LookUp, Miss};
 use emissary_core::outcome::{Outcome, Provenance, Source};
 use emissary_core::pod::{self, Context, ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pin, Pod, Profile};
@@ -58,6 +58,8 @@ struct CaseOptions {
     /// The annotations that count: `mode`, `platform`, `wrap`.
     #[serde(default)]
     allow: BTreeSet<String>,
+    #[serde(default)]
+    aliases: BTreeMap<String, String>,
     pin: Option<String>,
     stamp: Option<String>,
 }
@@ -411,6 +413,7 @@ impl CaseOptions {
                 log_level: or(log_level, default.executor.log_level),
                 log_format: or(log_format, default.executor.log_format),
             },
+            aliases: Aliases::new(&self.aliases).map_err(|error| error.to_string())?,
             harden_argo_containers: self.harden_argo_containers,
             init_after_proxies: self.init_after_proxies,
             injected_sidecars: patterns(&self.injected_sidecars)?,

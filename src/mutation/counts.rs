@@ -1,0 +1,67 @@
+use emissary_registry::{Counts, Resolver};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use std::fmt;
+
+/// The resolver's counts as metrics, read when they are scraped.
+#[derive(Debug)]
+pub struct LookUpMetrics(Resolver);
+
+impl LookUpMetrics {
+    /// Of this resolver.
+    pub fn new(resolver: Resolver) -> Self {
+        Self(resolver)
+    }
+}
+
+impl Collector for LookUpMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Counts {
+            hit,
+            revalidated,
+            fetched,
+            stale,
+            negative,
+            failed,
+            breaker_open,
+            busy,
+            deadline,
+            coalesced,
+            contents,
+            tags,
+            bytes,
+        } = self.0.counts();
+        let outcomes = [
+            ("hit", hit),
+            ("revalidated", revalidated),
+            ("fetched", fetched),
+            ("stale", stale),
+            ("negative", negative),
+            ("failed", failed),
+            ("breaker-open", breaker_open),
+            ("busy", busy),
+            ("deadline", deadline),
+        ];
+        let help = "Look-ups of images by how they were answered";
+        let mut family =
+            encoder.encode_descriptor("look_ups", help, None, prometheus_client::metrics::MetricType::Counter)?;
+        for (outcome, count) in outcomes {
+            ConstCounter::new(count).encode(family.encode_family(&[("outcome", outcome)])?)?;
+        }
+        let counter = ConstCounter::new(coalesced);
+        let help = "Look-ups that joined one that was under way";
+        counter.encode(encoder.encode_descriptor("look_ups_coalesced", help, None, counter.metric_type())?)?;
+        let gauges = [
+            ("look_up_contents", "Images by digest that are remembered", contents),
+            ("look_up_tags", "Tags whose digest is remembered", tags),
+            ("look_up_memory_bytes", "Memory of what is remembered, about", bytes),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
