@@ -146,6 +146,21 @@ async fn headers_are_for_the_host_that_is_asked_and_no_other() {
     assert_eq!(failure.kind(), "rejected");
 }
 
+#[tokio::test]
+async fn headers_stay_behind_when_a_host_refers_to_another() {
+    let elsewhere = with(SampleRegistry::new()).await;
+    let to = format!("http://{}", elsewhere.address());
+    let refer = move |head: &sample_registry::RequestHead| {
+        head.path.contains("/blobs/").then(|| Fault::redirect(&format!("{to}{}", head.path)))
+    };
+    let registry = with(SampleRegistry::new().fault(refer)).await;
+    let header = "[header]\nauthorization = \"Bearer of-the-operator\"".to_owned();
+    let hosts = load(&folder(&[(&registry.address().to_string(), header)]));
+    resolver(Options { hosts, ..plain(&registry) }).resolve(&question(&registry, "app:1", &[]), soon()).await.unwrap();
+    let had = |registry: &RunningRegistry| registry.requests().iter().map(|r| r.had_credentials).collect::<Vec<_>>();
+    assert_eq!((had(&registry), had(&elsewhere)), (vec![true, true], vec![false]));
+}
+
 async fn secure(authority: &Authority, demand: bool) -> RunningRegistry {
     with(SampleRegistry::new().tls(authority.server(demand))).await
 }
