@@ -23,7 +23,7 @@ impl Server {
         let process = Command::new(env!("CARGO_BIN_EXE_emissary-webhook"))
             .args(["serve", "--mode", "enforce", "--log-format", "json"])
             .args(["--listen", &address.to_string(), "--plain-listen", &plain.to_string()])
-            .args(["--plain-http", &registry.to_string()])
+            .args(["--plain-http", &registry.to_string(), "--allow-network", "127.0.0.0/8"])
             .arg("--certificate")
             .arg(certificate)
             .arg("--key")

@@ -2,10 +2,17 @@ use anyhow::Context;
 use clap::Args;
 use emissary_core::image::Platform;
 use emissary_registry::{Keyring, Options, Proxies, Resolver};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
+
+/// 127.0.0.0/8 and ::1/128.
+const LOOPBACK: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+];
 
 /// How images are looked up from the command line.
 #[derive(Debug, Args)]
@@ -22,7 +29,7 @@ pub(super) struct LookUpArguments {
     /// A registry that is spoken to without TLS. Repeatable.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(super) plain_http: Vec<String>,
-    /// A private network that registries may be in. Accepted, and without effect so far. Repeatable.
+    /// A network that look-ups may reach although it is link-local or the like; loopback is allowed here as it is. Repeatable.
     #[arg(long, value_name = "CIDR")]
     pub(super) allow_network: Vec<IpNet>,
     /// How long one look-up may take, in seconds.
@@ -65,6 +72,8 @@ impl LookUpArguments {
     pub(super) fn options(&self, mut options: Options) -> Options {
         options.plain_http.extend(self.plain_http.iter().cloned());
         options.allow_networks.extend(self.allow_network.iter().copied());
+        // Whoever types a command asks from where they sit, for themselves; what the guard keeps from a tenant is theirs.
+        options.allow_networks.extend(LOOPBACK);
         options.lookup_timeout = self.timeout;
         options.request_timeout = options.request_timeout.min(self.timeout);
         options.proxies = proxies();

@@ -49,7 +49,7 @@ pub(super) struct Serve {
     /// A registry that is spoken to without TLS. Repeatable.
     #[arg(long, value_name = "HOST[:PORT]")]
     plain_http: Vec<String>,
-    /// A private network that registries may be in. Accepted, and without effect so far. Repeatable.
+    /// A network that look-ups may reach although it is loopback, link-local or the like. Repeatable.
     #[arg(long, value_name = "CIDR")]
     allow_network: Vec<String>,
     /// Print the settings in effect, each with where it comes from, and end.

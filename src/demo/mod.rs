@@ -24,6 +24,7 @@ use crate::server::{self, CertificateSource, Drain, Limits, Readiness, Server};
 use crate::settings::{Override, Sources, Watch};
 use client::Client;
 use emissary_registry::{Keyring, Proxies, Resolver};
+use ipnet::IpNet;
 use prometheus_client::registry::Registry;
 use sample_registry::RunningRegistry;
 use serde_json::Value;
@@ -216,6 +217,8 @@ fn admission(
         // The registry's own address too, because it names its token endpoint by it.
         plain_http: vec![REGISTRY.to_owned(), registry.address().to_string()],
         proxies: Proxies { http: Some(format!("http://{}", registry.address())), ..Proxies::default() },
+        // The token endpoint is on loopback, where nobody else's registry may be.
+        allow_networks: vec![IpNet::from(registry.address().ip())],
         system_roots: false,
         ..snapshot.registry()
     };

@@ -286,7 +286,7 @@ pub struct Registry {
     #[serde(rename = "plainHTTP")]
     #[schemars(extend("x-reload" = "restart"))]
     pub plain_http: Vec<RegistryHost>,
-    /// Private networks in which a registry may stand.
+    /// Networks that look-ups may reach although they are loopback, link-local or the like, which are refused otherwise.
     #[schemars(extend("x-reload" = "restart"))]
     pub allow_networks: Vec<Network>,
     /// How long the answer for a tag is used; that for a digest does not age.

@@ -3,7 +3,10 @@
 use crate::{
     Clock, Failure,
     challenge::Challenge,
-    keyring::{Credential, Identity},
+    guard::authority,
+    hosts::{Endpoint, Site},
+    keyring::{Candidate, Credential, Credentials, Identity},
+    oauth::{Token, Wanted},
     transport::{Answer, Get, Limit, Transport, has_userinfo},
 };
 use emissary_core::image::Reference;
@@ -12,23 +15,16 @@ use reqwest::{
     Method, StatusCode, Url,
     header::{HeaderMap, HeaderValue, RETRY_AFTER},
 };
-use serde::Deserialize;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 use tokio::time::Instant;
 
-const TOKEN_LIMIT: Limit = Limit { what: "the token", bytes: 256 << 10 };
-/// What the distribution spec lets a client assume where `expires_in` is missing.
-const TOKEN_LIFE: Duration = Duration::from_secs(60);
-const LONGEST_TOKEN_LIFE: Duration = Duration::from_secs(3600);
 pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 const MOST_SESSIONS: u64 = 4096;
 /// A grant is kept no longer than anybody asks for it.
 const SESSION_IDLE: Duration = Duration::from_secs(3600);
-/// Where Docker Hub's registry answers; `docker.io` itself is a web site.
-const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
 /// A repository as seen with certain credentials. What one is shown is never shown to another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -72,16 +68,14 @@ pub(crate) struct Visit<'a> {
     clock: &'a Clock,
     session: Arc<Session>,
     scope: Arc<Scope>,
-    credentials: Vec<Credential>,
+    credentials: Vec<Candidate>,
+    /// As images name it, for providers.
+    registry: String,
     /// `https://HOST/v2/REPOSITORY/`
     base: Url,
-}
-
-#[derive(Deserialize)]
-struct RawToken {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<serde_json::Value>,
+    /// Whose mirror this is.
+    namespace: Option<String>,
+    site: Option<Arc<Site>>,
 }
 
 impl Scope {
@@ -104,15 +98,25 @@ impl Sessions {
         transport: &'a Transport,
         clock: &'a Clock,
         scope: &Arc<Scope>,
-        credentials: Vec<Credential>,
+        endpoint: Endpoint,
+        credentials: Credentials,
     ) -> Result<Visit<'a>, Failure> {
-        let scheme = if transport.is_plain(&scope.registry) { "http" } else { "https" };
-        let host = if scope.registry == "docker.io" { DOCKER_HUB_HOST } else { scope.registry.as_str() };
-        let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", scope.repository)).map_err(|_| Failure::BadHost)?;
+        let Endpoint { base, namespace, site, registry, capabilities: _ } = endpoint;
+        let base = base.join(&format!("{}/", scope.repository)).map_err(|_| Failure::BadHost)?;
         let session = self.0.get_with(Arc::clone(scope), || {
             Arc::new(Session { grant: Mutex::default(), winner: Mutex::default(), gate: tokio::sync::Mutex::default() })
         });
-        Ok(Visit { transport, clock, session, scope: Arc::clone(scope), credentials, base })
+        Ok(Visit {
+            transport,
+            clock,
+            session,
+            scope: Arc::clone(scope),
+            credentials: credentials.list,
+            registry,
+            base,
+            namespace,
+            site,
+        })
     }
 }
 
@@ -144,11 +148,15 @@ impl Visit<'_> {
         accept: &'static str,
         limit: Limit,
     ) -> Result<(Answer, Who), Failure> {
-        let url = self.base.join(path).map_err(|_| Failure::BadHost)?;
+        let mut url = self.base.join(path).map_err(|_| Failure::BadHost)?;
+        if let Some(namespace) = &self.namespace {
+            url.query_pairs_mut().append_pair("ns", namespace);
+        }
         let fetch = async |grant: Option<&Grant>| {
             let authorization = grant.map(|grant| &grant.value);
-            let get = Get { url: url.clone(), accept, authorization, limit, method: method.clone() };
-            let answer = self.transport.get(get).await?;
+            let (site, method) = (self.site.as_deref(), method.clone());
+            let answer =
+                self.transport.get(Get { url: url.clone(), accept, authorization, site, limit, method }).await?;
             // A store of blobs that refuses is not asked how it would like to be paid: the credentials are not for it.
             if answer.foreign && is_refusal(answer.status) {
                 return Err(Failure::Rejected { status: answer.status.as_u16() });
@@ -180,24 +188,42 @@ impl Visit<'_> {
                 return given(answer, None);
             }
         }
-        let (mut tried, mut missing) = (0, false);
+        let (mut tried, mut missing, mut unprovided) = (0, false, false);
         if let Some(challenge) = Challenge::from_headers(&answer.headers) {
             // As the kubelet does: every credential that matches, then none; but what opened the door last time goes first.
             let winner = self.session.winner();
-            let mut credentials: Vec<Option<&Credential>> = self.credentials.iter().map(Some).chain([None]).collect();
-            credentials.sort_by_key(|credential| Some(credential.map(|credential| credential.identity)) != winner);
-            for credential in credentials {
-                tried += usize::from(credential.is_some());
-                let Some(grant) = self.authorize(&challenge, credential).await? else { continue };
-                let answer = fetch(Some(&grant)).await?;
-                missing |= answer.status == StatusCode::NOT_FOUND;
-                // Some registries hide what one may not see, so another credential may see it.
-                if !is_refusal(answer.status) && answer.status != StatusCode::NOT_FOUND {
-                    let whose = grant.whose;
-                    self.session.set(Some(grant));
-                    return given(answer, whose);
+            let mut candidates: Vec<Option<&Candidate>> = self.credentials.iter().map(Some).chain([None]).collect();
+            candidates.sort_by_key(|candidate| Some(candidate.map(Candidate::identity)) != winner);
+            for candidate in candidates {
+                let whose = candidate.map(Candidate::identity);
+                let credentials = match candidate {
+                    None => vec![None],
+                    Some(Candidate::Known(credential)) => vec![Some(credential.clone())],
+                    Some(Candidate::Provider(provider)) => {
+                        match provider.credentials(&self.registry, &self.scope.repository).await {
+                            Ok(found) => found.into_iter().map(Some).collect(),
+                            Err(_) => {
+                                unprovided = true;
+                                continue;
+                            }
+                        }
+                    }
+                };
+                for credential in credentials {
+                    tried += usize::from(credential.is_some());
+                    let Some(grant) = self.authorize(&challenge, credential.as_ref(), whose).await? else { continue };
+                    let answer = fetch(Some(&grant)).await?;
+                    missing |= answer.status == StatusCode::NOT_FOUND;
+                    // Some registries hide what one may not see, so another credential may see it.
+                    if !is_refusal(answer.status) && answer.status != StatusCode::NOT_FOUND {
+                        self.session.set(Some(grant));
+                        return given(answer, whose);
+                    }
                 }
             }
+        }
+        if unprovided {
+            return Err(Failure::Provider);
         }
         if missing {
             return Err(Failure::NotFound);
@@ -211,68 +237,43 @@ impl Visit<'_> {
         &self,
         challenge: &Challenge,
         credential: Option<&Credential>,
+        whose: Who,
     ) -> Result<Option<Grant>, Failure> {
         match challenge {
-            Challenge::Basic => Ok(credential.map(|credential| Grant {
-                value: credential.basic().clone(),
-                until: None,
-                whose: Some(credential.identity),
-            })),
+            Challenge::Basic => {
+                let basic = credential.and_then(Credential::basic);
+                Ok(basic.map(|value| Grant { value: value.clone(), until: None, whose }))
+            }
             Challenge::Bearer { realm, service, scope } => {
-                let url = self.token_url(realm, service.as_deref(), scope.as_deref())?;
-                self.token(url, credential).await
+                let realm = self.realm(realm)?;
+                let own = format!("repository:{}:pull", self.scope.repository);
+                let scope = scope.as_deref().unwrap_or(&own);
+                // The operator's word on a host is for that host, so a realm elsewhere has its own.
+                let site = self.site.as_deref().filter(|_| realm.origin() == self.base.origin());
+                let wanted = Wanted { realm, service: service.as_deref(), scope, site };
+                let Some(answer) = wanted.ask(self.transport, credential).await? else { return Ok(None) };
+                let Token { value, life } = Token::read(&accept_answer(answer)?.body)?;
+                Ok(Some(Grant { value, until: Some(self.clock.now() + life), whose }))
             }
         }
     }
 
     /// The token endpoint that a registry names is where its credentials go, so it has to be as safe as the registry:
     /// https, or what the operator has allowed to be plain.
-    fn token_url(&self, realm: &str, service: Option<&str>, scope: Option<&str>) -> Result<Url, Failure> {
-        let mut url = Url::parse(realm).map_err(|_| Failure::Protocol("its token realm is no URL"))?;
+    fn realm(&self, realm: &str) -> Result<Url, Failure> {
+        let url = Url::parse(realm).map_err(|_| Failure::Protocol("its token realm is no URL"))?;
         if has_userinfo(&url) {
             return Err(Failure::Protocol("its token realm is a URL with credentials"));
         }
         let plain_is_allowed = || {
-            let host = url.host_str().unwrap_or_default();
-            let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-            self.base.scheme() == "http" && (url.origin() == self.base.origin() || self.transport.is_plain(&authority))
+            self.base.scheme() == "http"
+                && (url.origin() == self.base.origin() || self.transport.is_plain(&authority(&url)))
         };
         match url.scheme() {
-            "https" => {}
-            "http" if plain_is_allowed() => {}
-            _ => return Err(Failure::Protocol("its token realm is not https")),
+            "https" => Ok(url),
+            "http" if plain_is_allowed() => Ok(url),
+            _ => Err(Failure::Protocol("its token realm is not https")),
         }
-        let default = format!("repository:{}:pull", self.scope.repository);
-        let mut query = url.query_pairs_mut();
-        if let Some(service) = service {
-            query.append_pair("service", service);
-        }
-        for scope in scope.unwrap_or(&default).split_ascii_whitespace() {
-            query.append_pair("scope", scope);
-        }
-        drop(query);
-        Ok(url)
-    }
-
-    async fn token(&self, url: Url, credential: Option<&Credential>) -> Result<Option<Grant>, Failure> {
-        let authorization = credential.map(Credential::basic);
-        let get = Get { url, accept: "application/json", authorization, limit: TOKEN_LIMIT, method: Method::GET };
-        let answer = self.transport.get(get).await?;
-        if is_refusal(answer.status) || answer.status == StatusCode::BAD_REQUEST {
-            return Ok(None);
-        }
-        let answer = accept_answer(answer)?;
-        let unusable = || Failure::Protocol("its token cannot be used");
-        let raw: RawToken = serde_json::from_slice(&answer.body).map_err(|_| unusable())?;
-        let given = |token: Option<String>| token.filter(|token| !token.is_empty());
-        let token = given(raw.token).or_else(|| given(raw.access_token)).ok_or_else(unusable)?;
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| unusable())?;
-        value.set_sensitive(true);
-        let life = raw.expires_in.and_then(|seconds| seconds.as_u64()).map_or(TOKEN_LIFE, Duration::from_secs);
-        // A little before the end, since the request still has to travel.
-        let life = life.min(LONGEST_TOKEN_LIFE).mul_f32(0.9);
-        let whose = credential.map(|credential| credential.identity);
-        Ok(Some(Grant { value, until: Some(self.clock.now() + life), whose }))
     }
 }
 
@@ -308,9 +309,10 @@ mod tests {
         let options = Options { plain_http, system_roots: false, ..Options::default() };
         let transport = Transport::new(&options).unwrap();
         let reference = Reference::parse(image).unwrap();
-        let credentials = Keyring::anonymous().credentials(&reference);
+        let credentials = Keyring::anonymous().credentials_at(reference.registry(), reference.repository());
         let scope = Arc::new(Scope::new(&reference, credentials.identity));
-        test(&Sessions::new().visit(&transport, &options.clock, &scope, credentials.list).unwrap())
+        let endpoint = transport.endpoints(reference.registry()).unwrap()[0].clone();
+        test(&Sessions::new().visit(&transport, &options.clock, &scope, endpoint, credentials).unwrap())
     }
 
     #[test]
@@ -349,18 +351,9 @@ mod tests {
         ];
         for (image, realm, expected) in table {
             with_visit(image, |visit| {
-                assert_eq!(visit.token_url(realm, None, None).is_ok(), expected, "{realm} of {image}");
+                assert_eq!(visit.realm(realm).is_ok(), expected, "{realm} of {image}");
             });
         }
-    }
-
-    #[test]
-    fn token_urls_say_service_and_scope() {
-        with_visit("quay.io/a/b", |visit| {
-            let url = |service, scope| visit.token_url("https://quay.io/t?x=1", service, scope).unwrap().to_string();
-            assert_eq!(url(None, None), "https://quay.io/t?x=1&scope=repository%3Aa%2Fb%3Apull");
-            assert_eq!(url(Some("s&t"), Some("a b")), "https://quay.io/t?x=1&service=s%26t&scope=a&scope=b");
-        });
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub enum Failure {
         /// `Retry-After`, as for a rate limit.
         retry_after: Option<Duration>,
     },
+    /// A credential provider of the operator's failed, and nothing else opened the registry.
+    #[error("a credential provider of the operator's failed, and nothing else opens the registry")]
+    Provider,
     /// The look-up was ended from within: the process stops, or a bug.
     #[error("the look-up was interrupted")]
     Interrupted,
@@ -40,6 +43,9 @@ pub enum Failure {
     /// A registry's name that the grammar of references allows and that of URLs does not, such as `1.2.3.4.5`.
     #[error("the registry's name is neither a host name nor an address")]
     BadHost,
+    /// The operator does not allow to ask it: by a list of registries, or by the network that it leads into.
+    #[error("the registry may not be asked: {0}")]
+    Forbidden(&'static str),
     /// HTTP 404: no such repository, tag or digest.
     #[error("the registry has no such image; check its name and tag")]
     NotFound,
@@ -103,10 +109,12 @@ impl Failure {
             | Self::Unreachable(_)
             | Self::RateLimited { .. }
             | Self::ServerError { .. }
+            | Self::Provider
             | Self::Interrupted
             | Self::LeftAlone
             | Self::Busy => true,
             Self::BadHost
+            | Self::Forbidden(_)
             | Self::NotFound
             | Self::Unauthorized { .. }
             | Self::Rejected { .. }
@@ -123,6 +131,11 @@ impl Failure {
         matches!(self, Self::Timeout | Self::Unreachable(_) | Self::ServerError { .. })
     }
 
+    /// Whether it may be how a registry says that it does not know HEAD; they do in many ways.
+    pub(crate) fn is_ignorance_of_head(&self) -> bool {
+        matches!(self, Self::Rejected { .. } | Self::ServerError { status: 501, .. })
+    }
+
     /// One word for the kind of failure, for logs and as a metric's label.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -130,10 +143,12 @@ impl Failure {
             Self::Unreachable(_) => "unreachable",
             Self::RateLimited { .. } => "rate-limited",
             Self::ServerError { .. } => "server-error",
+            Self::Provider => "provider",
             Self::Interrupted => "interrupted",
             Self::LeftAlone => "left-alone",
             Self::Busy => "busy",
             Self::BadHost => "bad-host",
+            Self::Forbidden(_) => "forbidden",
             Self::NotFound => "not-found",
             Self::Unauthorized { .. } => "unauthorized",
             Self::Rejected { .. } => "rejected",
@@ -148,6 +163,9 @@ impl Failure {
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
+        if crate::guard::is_refusal(&error) {
+            return crate::guard::BAD_ADDRESS;
+        }
         // A redirect's URL may hold a signature that opens the blob to whoever reads the log.
         let error = error.without_url();
         if error.is_timeout() { Self::Timeout } else { Self::Unreachable(error.into()) }

@@ -52,6 +52,8 @@ pub(crate) struct Place {
     lanes: Arc<Lanes>,
     host: Arc<str>,
     namespace: Arc<str>,
+    priority: Priority,
+    look_up: Print,
     turn: Turn,
 }
 
@@ -82,20 +84,8 @@ impl Lanes {
         }
         state.all += 1;
         *state.namespaces.entry(Arc::clone(namespace)).or_default() += 1;
-        let name: Arc<str> = match state.hosts.get_key_value(host) {
-            Some((name, _)) => Arc::clone(name),
-            None => host.into(),
-        };
-        let host = state.hosts.entry(Arc::clone(&name)).or_default();
-        let turn = if host.running < self.limits.per_host {
-            host.running += 1;
-            Turn::Mine
-        } else {
-            let (call, receiver) = oneshot::channel();
-            host.line_up(namespace, priority, Waiter { look_up, call });
-            Turn::Later(receiver)
-        };
-        Some(Place { lanes: Arc::clone(self), host: name, namespace: Arc::clone(namespace), turn })
+        let (host, turn) = state.line_up(host, namespace, priority, look_up, self.limits.per_host);
+        Some(Place { lanes: Arc::clone(self), host, namespace: Arc::clone(namespace), priority, look_up, turn })
     }
 
     /// Somebody who cannot wait asks for what was lined up with low priority.
@@ -121,7 +111,43 @@ impl Lanes {
                 state.namespaces.remove(&place.namespace);
             }
         }
-        let Some(host) = state.hosts.get_mut(&place.host) else { return };
+        state.leave(place);
+    }
+
+    /// Leaves a host's line, or its place there, for the end of another's.
+    fn move_to(&self, place: &mut Place, host: &str) {
+        let mut state = self.lock();
+        state.leave(place);
+        (place.host, place.turn) =
+            state.line_up(host, &place.namespace, place.priority, place.look_up, self.limits.per_host);
+    }
+}
+
+impl State {
+    fn line_up(
+        &mut self,
+        host: &str,
+        namespace: &Arc<str>,
+        priority: Priority,
+        look_up: Print,
+        per_host: usize,
+    ) -> (Arc<str>, Turn) {
+        let name: Arc<str> = match self.hosts.get_key_value(host) {
+            Some((name, _)) => Arc::clone(name),
+            None => host.into(),
+        };
+        let host = self.hosts.entry(Arc::clone(&name)).or_default();
+        if host.running < per_host {
+            host.running += 1;
+            return (name, Turn::Mine);
+        }
+        let (call, receiver) = oneshot::channel();
+        host.line_up(namespace, priority, Waiter { look_up, call });
+        (name, Turn::Later(receiver))
+    }
+
+    fn leave(&mut self, place: &mut Place) {
+        let Some(host) = self.hosts.get_mut(&place.host) else { return };
         let runs = match &mut place.turn {
             Turn::Mine => true,
             // It may have been called in this very moment.
@@ -135,7 +161,7 @@ impl Lanes {
             host.call();
         }
         if host.running == 0 && host.order.is_empty() && host.low.is_empty() {
-            state.hosts.remove(&place.host);
+            self.hosts.remove(&place.host);
         }
     }
 }
@@ -178,6 +204,14 @@ impl Host {
 }
 
 impl Place {
+    /// Waits for it among those who ask that host.
+    pub(crate) async fn turn_at(&mut self, host: &str) {
+        if *self.host != *host {
+            Arc::clone(&self.lanes).move_to(self, host);
+        }
+        self.turn().await;
+    }
+
     /// Waits for it.
     pub(crate) async fn turn(&mut self) {
         if let Turn::Later(receiver) = &mut self.turn {

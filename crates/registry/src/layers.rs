@@ -4,7 +4,7 @@ use crate::{
     Failure, Freshness, Layer, Options, Resolved,
     authorization::{Scope, Who},
     backoff::Backoff,
-    keyring::Credentials,
+    keyring::Identity,
     lookup::{Found, Named},
     memory::{Heap, Memory, Moment, Print},
     record::{Packed, PackedDigest, Record, Said},
@@ -37,6 +37,8 @@ pub(crate) struct Subject {
 pub(crate) enum Trouble {
     /// It cannot confirm anybody, so an older proof has to do.
     Registry,
+    /// It refuses, but a mirror that was to be asked before it did not answer and may have said otherwise.
+    Mirror,
     /// A tenant can bring about by himself that too many wait or that time runs out; a credential that was withdrawn may not
     /// profit from it.
     Ours,
@@ -78,6 +80,7 @@ struct Failed {
     failure: Arc<Failure>,
     at: SystemTime,
     life: Duration,
+    trouble: Trouble,
     /// Transient failures in a row before it.
     before: u32,
 }
@@ -104,12 +107,11 @@ impl Subject {
         scope: Scope,
         named: Named,
         mut platforms: Vec<Platform>,
-        credentials: &Credentials,
+        whose: Vec<Who>,
         freshness: Freshness,
     ) -> Self {
         platforms.sort_unstable();
         platforms.dedup();
-        let whose = credentials.list.iter().map(|credential| Some(credential.identity)).chain([None]).collect();
         let repository = format!("{}/{}", scope.registry, scope.repository);
         let print = Print::of(&(&scope, named.as_str(), &platforms));
         Self { scope: Arc::new(scope), named, platforms, whose, freshness, repository, print }
@@ -126,10 +128,10 @@ impl Subject {
     fn proof_print(&self, who: Who) -> Print {
         Print::of(&("proof", &self.repository, who))
     }
+}
 
-    fn limit_print(&self) -> Print {
-        Print::of(&("limit", &self.scope.registry, self.scope.identity))
-    }
+fn limit_print(host: &str, identity: Identity) -> Print {
+    Print::of(&("limit", host, identity))
 }
 
 impl Layers {
@@ -162,10 +164,10 @@ impl Layers {
         if let Some(outcome) = self.recall(subject, now, life, self.lives.proof, Layer::Hit) {
             return Some(outcome);
         }
-        let Failed { failure, at, life, .. } = self.failures.get(subject.print)?;
+        let Failed { failure, at, life, trouble, .. } = self.failures.get(subject.print)?;
         // A clock that was set back makes an age unknown, so it counts as old.
         let age = now.duration_since(at).ok()?;
-        (age < life).then(|| self.fall_back(subject, now, failure, Trouble::Registry))
+        (age < life).then(|| self.fall_back(subject, now, failure, trouble))
     }
 
     /// A stale answer instead of a transient failure.
@@ -176,11 +178,11 @@ impl Layers {
         failure: Arc<Failure>,
         trouble: Trouble,
     ) -> Outcome {
-        if !failure.is_transient() {
+        if !failure.is_transient() && trouble != Trouble::Mirror {
             return Err(failure);
         }
         let proof = match trouble {
-            Trouble::Registry => self.lives.stale.max(self.lives.proof),
+            Trouble::Registry | Trouble::Mirror => self.lives.stale.max(self.lives.proof),
             Trouble::Ours => self.lives.proof,
         };
         match self.recall(subject, now, self.lives.stale, proof, Layer::Stale) {
@@ -222,12 +224,13 @@ impl Layers {
     }
 
     /// Remembers what the registry answered to a question asked at `asked`. `shown_to` is whom it let see the repository,
-    /// which it may have done even if the look-up failed afterwards.
+    /// which it may have done even if the look-up failed afterwards; `incomplete`, whether a mirror of it could not be asked.
     pub(crate) fn learn(
         &self,
         subject: &Subject,
         found: Result<Found, Failure>,
         shown_to: Option<Who>,
+        incomplete: bool,
         asked: SystemTime,
         now: SystemTime,
         random: f64,
@@ -261,10 +264,16 @@ impl Layers {
             }
             Err(failure) => failure,
         };
-        self.withdraw(subject, &failure, now);
+        let trouble = match failure {
+            Failure::Busy => Trouble::Ours,
+            Failure::NotFound | Failure::Unauthorized { .. } if incomplete => Trouble::Mirror,
+            _ => Trouble::Registry,
+        };
+        if trouble != Trouble::Mirror {
+            self.withdraw(subject, &failure, now);
+        }
         let failure = Arc::new(failure);
-        self.remember_failure(subject, &failure, now, random);
-        let trouble = if matches!(*failure, Failure::Busy) { Trouble::Ours } else { Trouble::Registry };
+        self.remember_failure(subject, &failure, trouble, now, random);
         self.fall_back(subject, now, failure, trouble)
     }
 
@@ -293,7 +302,14 @@ impl Layers {
         proofs.by_ref().for_each(|proof| self.proofs.remove(proof));
     }
 
-    fn remember_failure(&self, subject: &Subject, failure: &Arc<Failure>, now: SystemTime, random: f64) {
+    fn remember_failure(
+        &self,
+        subject: &Subject,
+        failure: &Arc<Failure>,
+        trouble: Trouble,
+        now: SystemTime,
+        random: f64,
+    ) {
         let before = match self.failures.get(subject.print) {
             Some(failed) if failed.failure.is_transient() => failed.before.saturating_add(1),
             _ => 0,
@@ -301,22 +317,23 @@ impl Layers {
         let life = match **failure {
             // These say nothing of the image, and are judged anew each time.
             Failure::LeftAlone | Failure::Busy | Failure::Interrupted => return,
-            Failure::RateLimited { retry_after: Some(wait) } => {
-                self.limits.insert(subject.limit_print(), Moment::of(now + wait));
-                self.lives.transient.after(before, random).max(wait)
-            }
-            Failure::ServerError { retry_after: Some(wait), .. } => {
+            Failure::RateLimited { retry_after: Some(wait) } | Failure::ServerError { retry_after: Some(wait), .. } => {
                 self.lives.transient.after(before, random).max(wait)
             }
             _ if failure.is_transient() => self.lives.transient.after(before, random),
             _ => self.lives.negative,
         };
-        self.failures.insert(subject.print, Failed { failure: Arc::clone(failure), at: now, life, before });
+        self.failures.insert(subject.print, Failed { failure: Arc::clone(failure), at: now, life, trouble, before });
     }
 
-    /// How long the registry does not want to hear of these credentials: it counts requests by account, so others may ask.
-    pub(crate) fn limited(&self, subject: &Subject, now: SystemTime) -> Option<Duration> {
-        let until = self.limits.get(subject.limit_print())?.time();
+    /// Remembers until when a host does not want to hear of certain credentials.
+    pub(crate) fn limit(&self, host: &str, identity: Identity, until: SystemTime) {
+        self.limits.insert(limit_print(host, identity), Moment::of(until));
+    }
+
+    /// How long a host does not want to hear of these credentials: it counts requests by account, so others may ask.
+    pub(crate) fn limited(&self, host: &str, identity: Identity, now: SystemTime) -> Option<Duration> {
+        let until = self.limits.get(limit_print(host, identity))?.time();
         until
             .duration_since(now)
             .ok()
@@ -378,10 +395,10 @@ pub(crate) mod tests {
 
     fn subject(n: usize) -> Subject {
         let reference = reference(n);
-        let credentials = Keyring::anonymous().credentials(&reference);
+        let credentials = Keyring::anonymous().credentials_at(reference.registry(), reference.repository());
         let scope = Scope::new(&reference, credentials.identity);
         let named = Named::Tag(reference.tag().unwrap().to_owned());
-        Subject::new(scope, named, vec![Platform::new("linux", "amd64", None)], &credentials, Freshness::Ttl)
+        Subject::new(scope, named, vec![Platform::new("linux", "amd64", None)], vec![None], Freshness::Ttl)
     }
 
     fn found(n: usize) -> Found {
@@ -403,7 +420,7 @@ pub(crate) mod tests {
 
     pub(crate) fn fill(layers: &Layers, now: SystemTime) {
         for n in 0..IMAGES {
-            layers.learn(&subject(n), Ok(found(n)), Some(None), now, now, 0.0).unwrap();
+            layers.learn(&subject(n), Ok(found(n)), Some(None), false, now, now, 0.0).unwrap();
         }
     }
 

@@ -1,3 +1,4 @@
+use crate::{Hosts, Names, PrivateNetworks};
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use std::{
@@ -16,7 +17,8 @@ pub struct Options {
     /// Registries, `HOST[:PORT]` as images name them, that are spoken to without TLS. Loopback is no exception: it is
     /// plain only if listed. Default: none.
     pub plain_http: Vec<String>,
-    /// Networks that a look-up may reach although they are not public. Accepted, and without effect so far.
+    /// Networks that a look-up may reach although they are of a kind that it may not: loopback, link-local and the like, and
+    /// private ones where [`private_networks`](Self::private_networks) refuses them. Default: none.
     pub allow_networks: Vec<IpNet>,
     /// Certificate authorities trusted besides, or in place of, the system's. Default: none.
     pub extra_roots: Vec<CertificateDer<'static>>,
@@ -64,6 +66,19 @@ pub struct Options {
     pub lookups: usize,
     /// Where the jitter of backoff comes from. Default: the system's random numbers.
     pub random: Random,
+    /// Whether registries may stand in private networks. Default: they may.
+    pub private_networks: PrivateNetworks,
+    /// Registries that may be asked, as globs of `HOST` or `HOST:PORT`: `*` is any text, dots included, and what has no port
+    /// is for every port. Token realms and blobs may be elsewhere. Default: none, which is all.
+    pub allow_registries: Vec<String>,
+    /// Hosts that are never asked, neither as registries nor as what those refer to, in the same form. They go before what
+    /// is allowed. Default: none.
+    pub deny_registries: Vec<String>,
+    /// Mirrors, certificates and headers by registry. [`Resolver::set_hosts`](crate::Resolver::set_hosts) replaces it.
+    /// Default: nothing.
+    pub hosts: Hosts,
+    /// Where names are looked up. Default: as the system says.
+    pub names: Names,
 }
 
 impl Default for Options {
@@ -92,11 +107,19 @@ impl Default for Options {
             lookups_per_namespace: 1024,
             lookups: 4096,
             random: Random::system(),
+            private_networks: PrivateNetworks::default(),
+            allow_registries: Vec::new(),
+            deny_registries: Vec::new(),
+            hosts: Hosts::default(),
+            names: Names::default(),
         }
     }
 }
 
 /// Proxies, in the usual variables' form.
+///
+/// A proxy looks names up itself, so what a name leads to is then judged by the proxy's operator; addresses in place of names
+/// are refused here all the same.
 ///
 /// `Debug` shows none of it, since a proxy's URL may hold a password.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -105,7 +128,8 @@ pub struct Proxies {
     pub http: Option<String>,
     /// As `HTTPS_PROXY`: a URL, for all others.
     pub https: Option<String>,
-    /// As `NO_PROXY`: hosts, domains and networks that are asked directly, separated by commas.
+    /// As `NO_PROXY` in Go: hosts, domains (`.corp` for what is below it only), addresses, each with a port or without,
+    /// networks, or `*`, separated by commas. They are asked directly.
     pub no_proxy: String,
 }
 
@@ -188,9 +212,6 @@ pub enum OptionsError {
     Proxy {
         /// `http` or `https`.
         which: &'static str,
-        /// What is wrong with it.
-        #[source]
-        source: reqwest::Error,
     },
     /// The HTTP client or its TLS cannot be set up.
     #[error("the HTTP client cannot be set up")]

@@ -1,7 +1,11 @@
 //! No bytes that a stranger may send make us panic.
 
-use crate::{Keyring, challenge::Challenge, document};
+use crate::{
+    Hosts, Keyring, ProviderOptions, Providers, PullSecret, challenge::Challenge, document, oauth::Token,
+    provider::read_answer,
+};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 /// JSON that has something of what is looked for, so that more than the first brace is reached.
 fn json() -> impl Strategy<Value = String> {
@@ -27,6 +31,11 @@ fn json() -> impl Strategy<Value = String> {
         "auth",
         "username",
         "password",
+        "identitytoken",
+        "token",
+        "expires_in",
+        "kind",
+        "cacheKeyType",
     ]);
     let text = prop::sample::select(vec![
         "",
@@ -61,6 +70,30 @@ fn read(bytes: &[u8]) {
     let _ = document::parse(bytes, Some("application/vnd.oci.image.index.v1+json"));
     let _ = document::parse_config(bytes);
     let _ = Keyring::from_docker_config(bytes);
+    let data = BTreeMap::from([(".dockercfg".to_owned(), bytes.to_vec())]);
+    let _ = Keyring::from_pull_secret(&PullSecret { name: "x", kind: "kubernetes.io/dockercfg", data: &data });
+    let _ = Token::read(bytes);
+    let _ = read_answer(bytes);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_likely_file_of_hosts_is_read_or_refused(
+        text in r#"((\[host\."https://(a|é)(:5)?/?"\]|server|ca|client|header|skip_verify|capabilities|dial_timeout)|["'=.\[\]{},a7é\n ]){0,30}"#,
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("quay.io")).unwrap();
+        std::fs::write(directory.path().join("quay.io/hosts.toml"), text).unwrap();
+        let (hosts, problems) = Hosts::load(directory.path(), &Hosts::default());
+        prop_assert_eq!(hosts.registries().count() + problems.len(), 1);
+    }
+
+    #[test]
+    fn any_file_of_providers_is_read_or_refused(text in any::<String>()) {
+        let _ = Providers::from_config(&text, &ProviderOptions::new("/bin"));
+    }
 }
 
 proptest! {

@@ -1,15 +1,15 @@
 use crate::{
-    Clock, Counts, Failure, Options, OptionsError, Priority, Question, Random,
+    Clock, Counts, Failure, Hosts, Options, OptionsError, Priority, Question, Random,
     authorization::{Scope, Sessions, Who},
     backoff::Backoff,
     breaker::Breakers,
     counts::{Counters, Way},
     flight::{Flight, Flights, Joined},
-    keyring::Credential,
     lanes::{Lanes, Limits, Place},
     layers::{Layers, Outcome, Subject, Trouble},
     lookup::{Found, LookUp, Named},
     memory::Print,
+    route::{Means, Places},
     snapshot,
     transport::Transport,
 };
@@ -39,6 +39,15 @@ struct Inner {
     lookup_timeout: Duration,
 }
 
+/// How asking ended.
+struct Asked {
+    found: Result<Found, Failure>,
+    /// Who was let see the repository, however it ended.
+    shown_to: Option<Who>,
+    /// Whether a mirror that may have said otherwise could not be asked.
+    incomplete: bool,
+}
+
 impl Resolver {
     /// Sets up a client. Look-ups run on `tasks`, so that whoever ends the process can wait for them.
     ///
@@ -56,6 +65,11 @@ impl Resolver {
             proxies: _,
             connect_timeout: _,
             request_timeout: _,
+            private_networks: _,
+            allow_registries: _,
+            deny_registries: _,
+            hosts: _,
+            names: _,
             // The memory's.
             ttl: _,
             negative_ttl: _,
@@ -95,6 +109,11 @@ impl Resolver {
         })))
     }
 
+    /// Takes over what an operator says of registries' hosts now.
+    pub fn set_hosts(&self, hosts: Hosts) {
+        self.0.transport.set_hosts(hosts);
+    }
+
     /// Answers from memory while that is fresh and one of the keyring's credentials has proved that it may see the repository,
     /// else from the registry. Needs a Tokio runtime.
     ///
@@ -131,13 +150,17 @@ impl Resolver {
     async fn answer(&self, question: &Question, deadline: Instant) -> (Outcome, Way) {
         let Question { reference, platforms, keyring, freshness, namespace, priority } = question;
         let inner = &self.0;
-        let credentials = keyring.credentials(reference);
-        let scope = Scope::new(reference, credentials.identity);
+        let places = match Places::new(&inner.transport, keyring, reference) {
+            Ok(places) => places,
+            Err(failure) => return (Err(Arc::new(failure)), Way::Started),
+        };
+        // Mirrors are ways to what the image names, and not other repositories.
+        let scope = Scope::new(reference, places.identity());
         let named = match reference.digest() {
             Some(digest) => Named::Digest(digest.clone()),
             None => Named::Tag(reference.tag().unwrap_or("latest").to_owned()),
         };
-        let subject = Arc::new(Subject::new(scope, named, platforms.clone(), &credentials, *freshness));
+        let subject = Arc::new(Subject::new(scope, named, platforms.clone(), places.whose(), *freshness));
         let known = || inner.layers.answer(&subject, inner.clock.now());
         if let Some(outcome) = known() {
             return (outcome, Way::Remembered);
@@ -145,19 +168,20 @@ impl Resolver {
         let mut way = Way::Joined;
         let start = |flight: Flight<Print, Outcome>| {
             way = Way::Started;
-            let host = &subject.scope.registry;
+            let is_left_alone = |host: &str| inner.breakers.is_open(host, inner.clock.now());
+            let host = places.first(&subject.named, is_left_alone);
             let Some(place) = inner.lanes.enter(host, namespace, *priority, subject.print) else {
                 return flight.land(inner.without(&subject, Failure::Busy));
             };
-            let (inner, subject) = (Arc::clone(inner), Arc::clone(&subject));
-            self.0.tasks.spawn(async move { inner.fly(flight, place, &subject, credentials.list).await });
+            let (inner, subject, places) = (Arc::clone(inner), Arc::clone(&subject), places.clone());
+            self.0.tasks.spawn(async move { inner.fly(flight, place, &subject, places).await });
         };
         let mut receiver = match inner.flights.join(&subject.print, known, start) {
             Joined::Known(outcome) => return (outcome, Way::Remembered),
             Joined::Awaited(receiver) => receiver,
         };
         if way == Way::Joined && *priority == Priority::Normal {
-            inner.lanes.hasten(&subject.scope.registry, subject.print);
+            places.hosts().for_each(|host| inner.lanes.hasten(host, subject.print));
         }
         let outcome = match timeout_at(deadline, receiver.wait_for(Option::is_some)).await {
             Err(_) => return (inner.without(&subject, Failure::Timeout), Way::GivenUp),
@@ -182,14 +206,9 @@ impl Inner {
         self.layers.fall_back(subject, self.clock.now(), Arc::new(failure), Trouble::Ours)
     }
 
-    async fn fly(
-        &self,
-        flight: Flight<Print, Outcome>,
-        mut place: Place,
-        subject: &Subject,
-        credentials: Vec<Credential>,
-    ) {
-        let refused = if self.breakers.is_open(&subject.scope.registry, self.clock.now()) {
+    async fn fly(&self, flight: Flight<Print, Outcome>, mut place: Place, subject: &Subject, places: Places) {
+        let now = self.clock.now();
+        let refused = if places.hosts().all(|host| self.breakers.is_open(host, now)) {
             Some(Failure::LeftAlone)
         } else {
             // Who waited so long has nobody left who waits for him.
@@ -197,12 +216,14 @@ impl Inner {
         };
         // An answer is as old as its question, since a tag may have moved in between.
         let asked = self.clock.now();
-        let (found, shown_to) = match refused {
-            Some(failure) => (Err(failure), None),
+        let Asked { found, shown_to, incomplete } = match refused {
+            Some(failure) => {
+                drop(place);
+                Asked { found: Err(failure), shown_to: None, incomplete: false }
+            }
             // On the heap, so that those who wait are small.
-            None => Box::pin(self.ask(subject, credentials)).await,
+            None => Box::pin(self.ask(subject, places, place)).await,
         };
-        drop(place);
         let image = || format!("{}/{} {}", subject.scope.registry, subject.scope.repository, subject.named.as_str());
         match &found {
             Ok(found) => tracing::debug!(image = image(), digest = %found.digest, "looked up"),
@@ -218,37 +239,28 @@ impl Inner {
         }
         // A failure is remembered from its end on, or a slow one would be forgotten before it is known.
         let now = self.clock.now();
-        flight.land(self.layers.learn(subject, found, shown_to, asked, now, self.random.draw()));
+        flight.land(self.layers.learn(subject, found, shown_to, incomplete, asked, now, self.random.draw()));
     }
 
-    /// Asks the registry, if it is to be asked at all.
-    async fn ask(&self, subject: &Subject, credentials: Vec<Credential>) -> (Result<Found, Failure>, Option<Who>) {
-        let now = self.clock.now();
-        let host = &subject.scope.registry;
-        if let Some(left) = self.layers.limited(subject, now) {
-            return (Err(Failure::RateLimited { retry_after: Some(left) }), None);
-        }
-        let Some(pass) = self.breakers.enter(host, now) else { return (Err(Failure::LeftAlone), None) };
-        let visit = match self.sessions.visit(&self.transport, &self.clock, &subject.scope, credentials) {
-            Ok(visit) => visit,
-            Err(failure) => return (Err(failure), None),
+    /// Asks the registry, or its mirrors.
+    async fn ask(&self, subject: &Subject, places: Places, place: Place) -> Asked {
+        let Self { transport, sessions, layers, breakers, clock, random, .. } = self;
+        let means = Means { transport, sessions, layers, breakers, clock, random };
+        let route = match places.route(means, &subject.scope.repository, place) {
+            Ok(route) => route,
+            Err(failure) => return Asked { found: Err(failure), shown_to: None, incomplete: false },
         };
-        let known = |digest: &_| self.layers.record(subject, digest);
-        let look_up = LookUp::new(visit, &subject.platforms, &known);
+        let known = |digest: &_| layers.record(subject, digest);
+        let look_up = LookUp::new(&route, &subject.platforms, &known);
         let expected = match &subject.named {
             Named::Digest(digest) => Some(digest.clone()),
-            Named::Tag(_) => self.layers.tag(subject).map(|(digest, _)| digest),
+            Named::Tag(_) => layers.tag(subject).map(|(digest, _)| digest),
         };
         let ended = timeout(self.lookup_timeout, look_up.run(&subject.named, expected.as_ref())).await;
         let (elapsed, found) = (ended.is_err(), ended.unwrap_or(Err(Failure::Timeout)));
-        let shown_to = look_up.shown_to();
-        match &found {
-            // One that takes long because there is much to ask shows no host in trouble.
-            Err(_) if elapsed && shown_to.is_some() => drop(pass),
-            Err(failure) if failure.is_outage() => self.breakers.failed(pass, self.clock.now(), self.random.draw()),
-            _ => self.breakers.succeeded(pass),
-        }
-        (found, shown_to)
+        let (shown_to, incomplete) = (look_up.shown_to(), route.is_incomplete());
+        route.report(elapsed);
+        Asked { found, shown_to, incomplete }
     }
 }
 

@@ -1,15 +1,26 @@
-//! One HTTP request: bounded in time, bytes, redirects and concurrency.
+//! One HTTP request: bounded in time, bytes, redirects and concurrency, and only to where the guard lets it.
 
-use crate::{Failure, Options, OptionsError, Proxies};
+use crate::{
+    Failure, Hosts, Options, OptionsError,
+    guard::{Guard, authority},
+    hosts::{Endpoint, Site, Tls, TlsKey, client_config},
+    names::Lookups,
+    proxy::ProxyRules,
+};
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use moka::sync::Cache;
 use reqwest::{
-    Client, Method, NoProxy, Proxy, Response, StatusCode, Url,
+    Client, Method, RequestBuilder, Response, StatusCode, Url,
     header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION},
     redirect::Policy,
 };
-use rustls::{ClientConfig, RootCertStore};
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use rustls::RootCertStore;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -24,11 +35,37 @@ const MOST_HOSTS: u64 = 1024;
 const USER_AGENT: &str = concat!("emissary-webhook/", env!("CARGO_PKG_VERSION"));
 
 pub(crate) struct Transport {
-    client: Client,
+    clients: Clients,
+    proxies: ProxyRules,
+    guard: Arc<Guard>,
+    described: ArcSwap<Described>,
     plain_http: HashSet<String>,
     hosts: Cache<String, Arc<Semaphore>>,
     concurrency_per_host: usize,
     request_timeout: Duration,
+}
+
+/// What an operator says of hosts, and what that comes to for the registries asked lately.
+struct Described {
+    hosts: Hosts,
+    endpoints: Cache<String, Arc<[Endpoint]>>,
+}
+
+impl Described {
+    fn new(hosts: Hosts) -> Self {
+        Self { hosts, endpoints: Cache::new(MOST_HOSTS) }
+    }
+}
+
+/// One HTTP client, with its connections, for each way to judge a certificate; made when it is first needed.
+struct Clients {
+    made: Mutex<HashMap<(TlsKey, bool), Client>>,
+    roots: RootCertStore,
+    direct: Lookups,
+    /// Looks up the proxies, which are the operator's own and may stand anywhere.
+    proxied: Lookups,
+    connect_timeout: Duration,
+    idle_per_host: usize,
 }
 
 /// A GET, or a HEAD.
@@ -37,8 +74,18 @@ pub(crate) struct Get<'a> {
     pub(crate) accept: &'static str,
     /// Sent to the URL's own origin only; a redirect elsewhere loses it for good.
     pub(crate) authorization: Option<&'a HeaderValue>,
+    /// What the operator says of the host, which holds just as long.
+    pub(crate) site: Option<&'a Site>,
     pub(crate) limit: Limit,
     pub(crate) method: Method,
+}
+
+/// A POST of a form. It is never redirected, because what it holds is for one host's eyes.
+pub(crate) struct Post<'a> {
+    pub(crate) url: Url,
+    pub(crate) form: &'a [(&'static str, &'a str)],
+    pub(crate) site: Option<&'a Site>,
+    pub(crate) limit: Limit,
 }
 
 /// How much of a body is read, and what to call it when it is more.
@@ -59,26 +106,36 @@ pub(crate) struct Answer {
 
 impl Transport {
     pub(crate) fn new(options: &Options) -> Result<Self, OptionsError> {
-        let tls = tls(options)?;
-        let mut client = Client::builder()
-            .user_agent(USER_AGENT)
-            .tls_backend_preconfigured(tls)
-            .redirect(Policy::none())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(options.connect_timeout)
-            .pool_idle_timeout(Duration::from_secs(60))
-            .pool_max_idle_per_host(options.concurrency_per_host);
-        for proxy in proxies(&options.proxies)? {
-            client = client.proxy(proxy);
-        }
-        Ok(Self {
-            client: client.build().map_err(|error| OptionsError::Client(error.into()))?,
+        let guard = Arc::new(Guard::new(options));
+        let proxied = Lookups::new(options.names.clone());
+        let transport = Self {
+            clients: Clients {
+                made: Mutex::default(),
+                roots: roots(options)?,
+                direct: proxied.guarded(Arc::clone(&guard)),
+                proxied,
+                connect_timeout: options.connect_timeout,
+                idle_per_host: options.concurrency_per_host,
+            },
+            proxies: ProxyRules::new(&options.proxies)?,
+            guard,
+            described: ArcSwap::from_pointee(Described::new(options.hosts.clone())),
             plain_http: options.plain_http.iter().map(|host| host.to_ascii_lowercase()).collect(),
             hosts: Cache::new(MOST_HOSTS),
             concurrency_per_host: options.concurrency_per_host.max(1),
             request_timeout: options.request_timeout,
-        })
+        };
+        // Made at once, so that what is wrong with the options is known at the start.
+        let client = transport.clients.make(None, None).map_err(OptionsError::Client)?;
+        transport.clients.lock().insert((TlsKey::default(), false), client);
+        Ok(transport)
+    }
+
+    /// Takes over what an operator says of hosts now; requests under way end as they began.
+    pub(crate) fn set_hosts(&self, hosts: Hosts) {
+        let used: HashSet<TlsKey> = hosts.sites().map(|site| site.tls.key()).collect();
+        self.described.store(Arc::new(Described::new(hosts)));
+        self.clients.lock().retain(|(key, _), _| *key == TlsKey::default() || used.contains(key));
     }
 
     /// Whether an operator has said to speak to it without TLS.
@@ -86,21 +143,34 @@ impl Transport {
         self.plain_http.contains(&registry.to_ascii_lowercase())
     }
 
+    /// Where a registry is asked, in order: its mirrors, then itself.
+    pub(crate) fn endpoints(&self, registry: &str) -> Result<Arc<[Endpoint]>, Failure> {
+        let described = self.described.load();
+        if let Some(known) = described.endpoints.get(registry) {
+            return Ok(known);
+        }
+        self.guard.registry(registry)?;
+        let endpoints = described.hosts.endpoints(registry, self.is_plain(registry)).ok_or(Failure::BadHost)?;
+        let endpoints = Arc::from(endpoints);
+        described.endpoints.insert(registry.to_owned(), Arc::clone(&endpoints));
+        Ok(endpoints)
+    }
+
     pub(crate) async fn get(&self, get: Get<'_>) -> Result<Answer, Failure> {
-        let Get { mut url, accept, mut authorization, limit, method } = get;
+        let Get { mut url, accept, mut authorization, mut site, limit, method } = get;
         let mut foreign = false;
         for _ in 0..=MOST_REDIRECTS {
-            // Waiting for one's turn is no fault of the registry's, so the request's own time starts after it.
-            let permit = self.permit(&url).await?;
-            let hop = self.hop(method.clone(), &url, accept, authorization, limit);
-            let answer = timeout(self.request_timeout, hop).await.map_err(|_| Failure::Timeout)??;
-            drop(permit);
+            let request = |client: &Client| {
+                let request = client.request(method.clone(), url.clone()).header(ACCEPT, accept);
+                authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value))
+            };
+            let answer = self.hop(&url, site, request, limit).await?;
             if !is_redirect(answer.status) {
                 return Ok(Answer { foreign, ..answer });
             }
             let next = redirected(&url, &answer.headers)?;
             if next.origin() != url.origin() {
-                authorization = None;
+                (authorization, site) = (None, None);
                 foreign = true;
             }
             url = next;
@@ -108,31 +178,46 @@ impl Transport {
         Err(Failure::Protocol("it redirects too often"))
     }
 
+    pub(crate) async fn post(&self, post: Post<'_>) -> Result<Answer, Failure> {
+        let Post { url, form, site, limit } = post;
+        let request = |client: &Client| client.post(url.clone()).header(ACCEPT, "application/json").form(form);
+        let answer = self.hop(&url, site, request, limit).await?;
+        if is_redirect(answer.status) {
+            return Err(Failure::Protocol("its token realm redirects what is not to be sent elsewhere"));
+        }
+        Ok(answer)
+    }
+
+    /// One request to one host, without what it may redirect to.
     async fn hop(
         &self,
-        method: Method,
         url: &Url,
-        accept: &'static str,
-        authorization: Option<&HeaderValue>,
+        site: Option<&Site>,
+        request: impl FnOnce(&Client) -> RequestBuilder,
         limit: Limit,
     ) -> Result<Answer, Failure> {
-        let mut request = self.client.request(method, url.clone()).header(ACCEPT, accept);
-        if let Some(value) = authorization {
-            request = request.header(AUTHORIZATION, value);
-        }
-        let mut response = request.send().await?;
-        let status = response.status();
-        let headers = std::mem::take(response.headers_mut());
-        let body = match status {
-            StatusCode::OK => read(response, limit).await?,
-            _ => {
-                let limit = Limit { what: "an error", bytes: ERROR_BODY };
-                // Only the connection is at stake, so neither its failing nor its being slow matters.
-                let _ = timeout(ERROR_BODY_TIME, read(response, limit)).await;
-                Bytes::new()
+        self.guard.url(url)?;
+        let trusted = if site.is_none() { self.described.load().hosts.trust(&authority(url)) } else { None };
+        let tls = site.map(|site| &site.tls).or(trusted.as_ref());
+        let proxies = self.proxies.apply_to(url).then_some(&self.proxies);
+        let client = self.clients.get(tls, proxies)?;
+        let mut request = request(&client);
+        if let Some(site) = site {
+            // What is there already goes before what the operator says for all requests.
+            let (client, built) = request.build_split();
+            let mut built = built?;
+            for (name, value) in &site.headers {
+                if name != AUTHORIZATION || !built.headers().contains_key(AUTHORIZATION) {
+                    built.headers_mut().append(name.clone(), value.clone());
+                }
             }
-        };
-        Ok(Answer { status, headers, body, foreign: false })
+            request = RequestBuilder::from_parts(client, built);
+        }
+        // Waiting for one's turn is no fault of the registry's, so the request's own time starts after it.
+        let permit = self.permit(url).await?;
+        let answer = timeout(self.request_timeout, send(request, limit)).await.map_err(|_| Failure::Timeout)?;
+        drop(permit);
+        answer
     }
 
     async fn permit(&self, url: &Url) -> Result<OwnedSemaphorePermit, Failure> {
@@ -142,6 +227,60 @@ impl Transport {
         // It is never closed.
         semaphore.acquire_owned().await.map_err(|_| Failure::Interrupted)
     }
+}
+
+impl Clients {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(TlsKey, bool), Client>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, tls: Option<&Tls>, proxies: Option<&ProxyRules>) -> Result<Client, Failure> {
+        let key = (tls.map(Tls::key).unwrap_or_default(), proxies.is_some());
+        if let Some(client) = self.lock().get(&key) {
+            return Ok(client.clone());
+        }
+        // Making one takes milliseconds, which nobody else is to wait for; of two made at once the first is kept.
+        let client = self.make(tls, proxies).map_err(Failure::Unreachable)?;
+        Ok(self.lock().entry(key).or_insert(client).clone())
+    }
+
+    fn make(
+        &self,
+        tls: Option<&Tls>,
+        proxies: Option<&ProxyRules>,
+    ) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+        let connect_timeout = tls.and_then(Tls::connect_timeout).unwrap_or(self.connect_timeout);
+        let client = Client::builder()
+            .user_agent(USER_AGENT)
+            .tls_backend_preconfigured(client_config(self.roots.clone(), tls)?)
+            .redirect(Policy::none())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(connect_timeout)
+            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_max_idle_per_host(self.idle_per_host);
+        let client = match proxies {
+            None => client.dns_resolver(self.direct.clone()),
+            Some(proxies) => proxies.set(client.dns_resolver(self.proxied.clone()))?,
+        };
+        Ok(client.build()?)
+    }
+}
+
+async fn send(request: RequestBuilder, limit: Limit) -> Result<Answer, Failure> {
+    let mut response = request.send().await?;
+    let status = response.status();
+    let headers = std::mem::take(response.headers_mut());
+    let body = match status {
+        StatusCode::OK => read(response, limit).await?,
+        _ => {
+            let limit = Limit { what: "an error", bytes: ERROR_BODY };
+            // Only the connection is at stake, so neither its failing nor its being slow matters.
+            let _ = timeout(ERROR_BODY_TIME, read(response, limit)).await;
+            Bytes::new()
+        }
+    };
+    Ok(Answer { status, headers, body, foreign: false })
 }
 
 fn is_redirect(status: StatusCode) -> bool {
@@ -187,8 +326,8 @@ async fn read(mut response: Response, limit: Limit) -> Result<Bytes, Failure> {
     Ok(body.freeze())
 }
 
-/// TLS with `ring`, named here rather than taken from the process, whose default another library may have set.
-fn tls(options: &Options) -> Result<ClientConfig, OptionsError> {
+/// The authorities that every host is judged by, whatever else is said of it.
+fn roots(options: &Options) -> Result<RootCertStore, OptionsError> {
     let mut roots = RootCertStore::empty();
     for (index, certificate) in options.extra_roots.iter().enumerate() {
         let added = roots.add(certificate.clone());
@@ -201,29 +340,7 @@ fn tls(options: &Options) -> Result<ClientConfig, OptionsError> {
             tracing::warn!(errors = ?system.errors, "the system has no certificate authorities; only the extra roots count");
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| OptionsError::Client(error.into()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-fn proxies(proxies: &Proxies) -> Result<Vec<Proxy>, OptionsError> {
-    let Proxies { http, https, no_proxy } = proxies;
-    let excepted = NoProxy::from_string(no_proxy);
-    let mut list = Vec::new();
-    if let Some(url) = http {
-        let proxy = Proxy::http(url).map_err(|source| OptionsError::Proxy { which: "http", source })?;
-        list.push(proxy.no_proxy(excepted.clone()));
-    }
-    if let Some(url) = https {
-        let proxy = Proxy::https(url).map_err(|source| OptionsError::Proxy { which: "https", source })?;
-        list.push(proxy.no_proxy(excepted));
-    }
-    Ok(list)
+    Ok(roots)
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Serve {
 
     /// Asking this registry in the clear.
     pub(super) fn registry(self, registry: &RunningRegistry) -> Self {
-        self.flags(&["--plain-http", &registry.address().to_string()])
+        self.flags(&["--plain-http", &registry.address().to_string(), "--allow-network", "127.0.0.0/8"])
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {

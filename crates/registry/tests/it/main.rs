@@ -2,10 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, but not what they share")]
 
 mod authorization;
+mod credentials;
 mod crowd;
 mod freshness;
+mod guard;
+mod hosts;
 mod memory;
 mod misbehaviour;
+mod names;
 mod proof;
 mod pull;
 mod setup;

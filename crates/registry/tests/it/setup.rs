@@ -13,13 +13,15 @@ use tokio_util::task::TaskTracker;
 
 /// Options for a registry that is spoken to without TLS.
 pub(crate) fn plain(registry: &RunningRegistry) -> Options {
-    Options {
-        plain_http: vec![registry.address().to_string()],
-        system_roots: false,
-        // No jitter.
-        random: Random::from_fn(|| 0.0),
-        ..Options::default()
-    }
+    Options { plain_http: vec![registry.address().to_string()], ..near() }
+}
+
+/// Options that let look-ups reach this machine, and trust nobody yet.
+pub(crate) fn near() -> Options {
+    let allow_networks = vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+    // No jitter.
+    let random = Random::from_fn(|| 0.0);
+    Options { allow_networks, system_roots: false, random, ..Options::default() }
 }
 
 /// The same with a time for each request that a test can wait for.
