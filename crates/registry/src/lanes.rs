@@ -29,6 +29,8 @@ struct State {
     /// Those with anybody running or waiting.
     hosts: HashMap<Arc<str>, Host>,
     namespaces: HashMap<Arc<str>, usize>,
+    /// Look-ups that began with low priority: whose line they stand in, and with which priority by now.
+    low: HashMap<Print, (Arc<str>, Priority)>,
     all: usize,
 }
 
@@ -52,7 +54,6 @@ pub(crate) struct Place {
     lanes: Arc<Lanes>,
     host: Arc<str>,
     namespace: Arc<str>,
-    priority: Priority,
     look_up: Print,
     turn: Turn,
 }
@@ -84,14 +85,21 @@ impl Lanes {
         }
         state.all += 1;
         *state.namespaces.entry(Arc::clone(namespace)).or_default() += 1;
-        let (host, turn) = state.line_up(host, namespace, priority, look_up, self.limits.per_host);
-        Some(Place { lanes: Arc::clone(self), host, namespace: Arc::clone(namespace), priority, look_up, turn })
+        if priority == Priority::Low {
+            state.low.insert(look_up, (host.into(), priority));
+        }
+        let (host, turn) = state.line_up(host, namespace, look_up, self.limits.per_host);
+        Some(Place { lanes: Arc::clone(self), host, namespace: Arc::clone(namespace), look_up, turn })
     }
 
     /// Somebody who cannot wait asks for what was lined up with low priority.
-    pub(crate) fn hasten(&self, host: &str, look_up: Print) {
+    pub(crate) fn hasten(&self, look_up: Print) {
         let mut state = self.lock();
-        let Some(host) = state.hosts.get_mut(host) else { return };
+        let Some((host, priority)) = state.low.get_mut(&look_up) else { return };
+        // Also for the next host's line, if it has to go there.
+        *priority = Priority::Normal;
+        let host = Arc::clone(host);
+        let Some(host) = state.hosts.get_mut(&host) else { return };
         let Some(at) = host.low.iter().position(|(_, waiter)| waiter.look_up == look_up) else { return };
         if let Some((namespace, waiter)) = host.low.remove(at) {
             host.line_up(&namespace, Priority::Normal, waiter);
@@ -111,6 +119,7 @@ impl Lanes {
                 state.namespaces.remove(&place.namespace);
             }
         }
+        state.low.remove(&place.look_up);
         state.leave(place);
     }
 
@@ -118,24 +127,21 @@ impl Lanes {
     fn move_to(&self, place: &mut Place, host: &str) {
         let mut state = self.lock();
         state.leave(place);
-        (place.host, place.turn) =
-            state.line_up(host, &place.namespace, place.priority, place.look_up, self.limits.per_host);
+        (place.host, place.turn) = state.line_up(host, &place.namespace, place.look_up, self.limits.per_host);
     }
 }
 
 impl State {
-    fn line_up(
-        &mut self,
-        host: &str,
-        namespace: &Arc<str>,
-        priority: Priority,
-        look_up: Print,
-        per_host: usize,
-    ) -> (Arc<str>, Turn) {
+    fn line_up(&mut self, host: &str, namespace: &Arc<str>, look_up: Print, per_host: usize) -> (Arc<str>, Turn) {
         let name: Arc<str> = match self.hosts.get_key_value(host) {
             Some((name, _)) => Arc::clone(name),
             None => host.into(),
         };
+        let mut priority = Priority::Normal;
+        if let Some((host, own)) = self.low.get_mut(&look_up) {
+            *host = Arc::clone(&name);
+            priority = *own;
+        }
         let host = self.hosts.entry(Arc::clone(&name)).or_default();
         if host.running < per_host {
             host.running += 1;
@@ -286,9 +292,30 @@ mod tests {
         {
             places.push((name, enter(&lanes, "host", name, priority, n as u32).unwrap()));
         }
-        lanes.hasten("host", Print::of(&2_u32));
-        lanes.hasten("host", Print::of(&9_u32));
+        lanes.hasten(Print::of(&2_u32));
+        lanes.hasten(Print::of(&9_u32));
         assert_eq!(order(places), ["first", "normal", "hastened", "low"]);
+    }
+
+    #[test]
+    fn who_moves_makes_room_and_lines_up_anew() {
+        let lanes = lanes(1);
+        let enter = |host, priority, n| enter(&lanes, host, "a", priority, n).unwrap();
+        let mut moved = enter("mirror", Priority::Low, 0);
+        let mut behind = enter("mirror", Priority::Normal, 1);
+        let (registry, mut waiting) = (enter("registry", Priority::Normal, 2), enter("registry", Priority::Low, 3));
+        assert!(is_called(&mut moved) && !is_called(&mut behind));
+        // Somebody asks for it while it runs, so there it goes before what can wait.
+        lanes.hasten(Print::of(&0_u32));
+        lanes.move_to(&mut moved, "registry");
+        assert!(is_called(&mut behind) && !is_called(&mut moved));
+        drop(registry);
+        assert!(is_called(&mut moved) && !is_called(&mut waiting));
+        drop(moved);
+        assert!(is_called(&mut waiting));
+        drop((waiting, behind));
+        let state = lanes.lock();
+        assert!(state.hosts.is_empty() && state.namespaces.is_empty() && state.low.is_empty() && state.all == 0);
     }
 
     #[test]

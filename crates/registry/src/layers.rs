@@ -32,6 +32,15 @@ pub(crate) struct Subject {
     pub(crate) print: Print,
 }
 
+/// How asking ended.
+pub(crate) struct Asked {
+    pub(crate) found: Result<Found, Failure>,
+    /// Whom the registry let see the repository, which it may have done even if the look-up failed afterwards.
+    pub(crate) shown_to: Option<Who>,
+    /// Whether a mirror that may have said otherwise could not be asked.
+    pub(crate) incomplete: bool,
+}
+
 /// Whose fault it is that there is no fresh answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -223,23 +232,21 @@ impl Layers {
         self.contents.get(subject.content_print(digest))?.record(&subject.repository, digest)
     }
 
-    /// Remembers what the registry answered to a question asked at `asked`. `shown_to` is whom it let see the repository,
-    /// which it may have done even if the look-up failed afterwards; `incomplete`, whether a mirror of it could not be asked.
+    /// Remembers what became of a question that was asked at `since`.
     pub(crate) fn learn(
         &self,
         subject: &Subject,
-        found: Result<Found, Failure>,
-        shown_to: Option<Who>,
-        incomplete: bool,
-        asked: SystemTime,
+        asked: Asked,
+        since: SystemTime,
         now: SystemTime,
         random: f64,
     ) -> Outcome {
+        let Asked { found, shown_to, incomplete } = asked;
         if let Some(who) = shown_to {
             let print = subject.proof_print(who);
-            let (asked, now) = (Moment::of(asked), Moment::of(now));
+            let (since, now) = (Moment::of(since), Moment::of(now));
             let before = self.proofs.get(print).filter(|at| *at <= now);
-            self.proofs.insert(print, before.map_or(asked, |before| before.max(asked)));
+            self.proofs.insert(print, before.map_or(since, |before| before.max(since)));
         }
         let failure = match found {
             Ok(Found { digest, record, fetched }) => {
@@ -248,16 +255,16 @@ impl Layers {
                         .insert(subject.content_print(&digest), Packed::new(&subject.repository, &digest, &record));
                 }
                 // Others, with other credentials, may have asked later and be done already.
-                let is_newer = |(_, known): (Digest, SystemTime)| known > asked && known <= now;
+                let is_newer = |(_, known): (Digest, SystemTime)| known > since && known <= now;
                 if let Named::Tag(_) = subject.named
                     && !self.tag(subject).is_some_and(is_newer)
                 {
-                    let tag = Tag { digest: PackedDigest::new(&digest), checked_at: Moment::of(asked) };
+                    let tag = Tag { digest: PackedDigest::new(&digest), checked_at: Moment::of(since) };
                     self.tags.insert(subject.tag_print(), tag);
                 }
                 self.failures.remove(subject.print);
                 let layer = if fetched { Layer::Fetched } else { Layer::Revalidated };
-                match outcome(digest, record, &subject.platforms, asked, now, layer) {
+                match outcome(digest, record, &subject.platforms, since, now, layer) {
                     Some(outcome) => return outcome,
                     None => Failure::Protocol("the image lacks what its index lists"),
                 }
@@ -420,7 +427,8 @@ pub(crate) mod tests {
 
     pub(crate) fn fill(layers: &Layers, now: SystemTime) {
         for n in 0..IMAGES {
-            layers.learn(&subject(n), Ok(found(n)), Some(None), false, now, now, 0.0).unwrap();
+            let asked = Asked { found: Ok(found(n)), shown_to: Some(None), incomplete: false };
+            layers.learn(&subject(n), asked, now, now, 0.0).unwrap();
         }
     }
 

@@ -1,13 +1,13 @@
 use crate::{
     Clock, Counts, Failure, Hosts, Options, OptionsError, Priority, Question, Random,
-    authorization::{Scope, Sessions, Who},
+    authorization::{Scope, Sessions},
     backoff::Backoff,
     breaker::Breakers,
     counts::{Counters, Way},
     flight::{Flight, Flights, Joined},
     lanes::{Lanes, Limits, Place},
-    layers::{Layers, Outcome, Subject, Trouble},
-    lookup::{Found, LookUp, Named},
+    layers::{Asked, Layers, Outcome, Subject, Trouble},
+    lookup::{LookUp, Named},
     memory::Print,
     route::{Means, Places},
     snapshot,
@@ -37,15 +37,6 @@ struct Inner {
     clock: Clock,
     random: Random,
     lookup_timeout: Duration,
-}
-
-/// How asking ended.
-struct Asked {
-    found: Result<Found, Failure>,
-    /// Who was let see the repository, however it ended.
-    shown_to: Option<Who>,
-    /// Whether a mirror that may have said otherwise could not be asked.
-    incomplete: bool,
 }
 
 impl Resolver {
@@ -181,7 +172,7 @@ impl Resolver {
             Joined::Awaited(receiver) => receiver,
         };
         if way == Way::Joined && *priority == Priority::Normal {
-            places.hosts().for_each(|host| inner.lanes.hasten(host, subject.print));
+            inner.lanes.hasten(subject.print);
         }
         let outcome = match timeout_at(deadline, receiver.wait_for(Option::is_some)).await {
             Err(_) => return (inner.without(&subject, Failure::Timeout), Way::GivenUp),
@@ -215,8 +206,8 @@ impl Inner {
             timeout(self.lookup_timeout, place.turn()).await.err().map(|_| Failure::Busy)
         };
         // An answer is as old as its question, since a tag may have moved in between.
-        let asked = self.clock.now();
-        let Asked { found, shown_to, incomplete } = match refused {
+        let since = self.clock.now();
+        let asked = match refused {
             Some(failure) => {
                 drop(place);
                 Asked { found: Err(failure), shown_to: None, incomplete: false }
@@ -225,7 +216,7 @@ impl Inner {
             None => Box::pin(self.ask(subject, places, place)).await,
         };
         let image = || format!("{}/{} {}", subject.scope.registry, subject.scope.repository, subject.named.as_str());
-        match &found {
+        match &asked.found {
             Ok(found) => tracing::debug!(image = image(), digest = %found.digest, "looked up"),
             // There may be thousands of these, and they say nothing of the image.
             Err(failure @ (Failure::LeftAlone | Failure::Busy)) => {
@@ -239,7 +230,7 @@ impl Inner {
         }
         // A failure is remembered from its end on, or a slow one would be forgotten before it is known.
         let now = self.clock.now();
-        flight.land(self.layers.learn(subject, found, shown_to, incomplete, asked, now, self.random.draw()));
+        flight.land(self.layers.learn(subject, asked, since, now, self.random.draw()));
     }
 
     /// Asks the registry, or its mirrors.

@@ -177,7 +177,7 @@ impl Route<'_> {
         match &asked {
             Err(failure) if *method == Method::HEAD && failure.is_ignorance_of_head() => course.answered = true,
             Err(failure) => {
-                course.failed = failure.is_transient();
+                course.failed |= failure.is_transient();
                 course.outage |= failure.is_outage();
                 course.answered |= !failure.is_outage();
                 if let Failure::RateLimited { retry_after: Some(wait) } = failure {
