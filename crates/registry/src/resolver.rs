@@ -248,7 +248,9 @@ impl Inner {
             Named::Tag(_) => layers.tag(subject).map(|(digest, _)| digest),
         };
         let ended = timeout(self.lookup_timeout, look_up.run(&subject.named, expected.as_ref())).await;
-        let (elapsed, found) = (ended.is_err(), ended.unwrap_or(Err(Failure::Timeout)));
+        // Who falls through to another host lines up there, and that the line is long is no word of the host's.
+        let late = || if route.is_waiting() { Failure::Busy } else { Failure::Timeout };
+        let (elapsed, found) = (ended.is_err(), ended.unwrap_or_else(|_| Err(late())));
         let (shown_to, incomplete) = (look_up.shown_to(), route.is_incomplete());
         route.report(elapsed);
         Asked { found, shown_to, incomplete }

@@ -212,6 +212,11 @@ impl Route<'_> {
         self.ways.iter().any(|way| way.course().failed)
     }
 
+    /// Whether no request is under way, so that it waits in a line.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.ways.iter().all(|way| way.course().asking == 0)
+    }
+
     /// Tells the breakers how each place did; `elapsed` is whether the look-up's time ran out.
     pub(crate) fn report(&self, elapsed: bool) {
         let Means { breakers, clock, random, .. } = self.means;

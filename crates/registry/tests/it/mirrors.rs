@@ -181,3 +181,22 @@ async fn a_mirrors_rate_limit_is_not_the_registrys() {
     }
     assert_eq!((mirror.requests().len(), server.requests().len()), (1, 6));
 }
+
+#[tokio::test]
+async fn who_waits_in_the_next_line_too_long_is_no_outage() {
+    // It has nothing, and says so late.
+    let late = |_: &sample_registry::RequestHead| Some(Fault::Delay(Duration::from_millis(400)));
+    let mirror = SampleRegistry::new().fault(late).start().await.unwrap();
+    let server = registry().fault(|_| Some(Fault::Stall)).start().await.unwrap();
+    let options = mirrored(&server, &mirror, "capabilities = [\"resolve\"]");
+    let options = Options { concurrency_per_host: 1, lookup_timeout: Duration::from_millis(800), ..options };
+    let resolver = resolver(options);
+    let tag = question(&server, "app:1", &[]);
+    let digest = question(&server, &format!("app@{}", server.digest("app:2").unwrap()), &[]);
+    // What has a digest is asked of the registry at once, so that it is there first and leaves later.
+    let holder = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        ask(&resolver, &digest).await
+    };
+    assert_eq!(tokio::join!(ask(&resolver, &tag), holder), ("busy".into(), "timeout".into()));
+}
