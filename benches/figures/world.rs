@@ -5,6 +5,7 @@ use emissary_registry::{Keyring, Options, Question, Resolver};
 use emissary_webhook::admission::{self, Admission, Waiting};
 use emissary_webhook::mutation::{Facts, Subject, Surroundings};
 use emissary_webhook::settings::{Override, Snapshot, Sources, Watch};
+use ipnet::IpNet;
 use prometheus_client::registry::Registry;
 use sample_registry::{Image, Index, RunningRegistry, SampleRegistry};
 use std::sync::Arc;
@@ -46,11 +47,10 @@ impl World {
         let sources = Sources { overrides: vec![Override::parse("mode=enforce").unwrap()], ..Sources::default() };
         let settings = Watch::start(&sources, Watch::PERIOD, &tracker, CancellationToken::new()).unwrap();
         let snapshot = settings.snapshot();
-        let options = Options {
-            plain_http: vec![registry.address().to_string()],
-            allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
-            ..snapshot.registry()
-        };
+        // Loopback is where nobody else's registry may be.
+        let allow_networks = vec![IpNet::from(registry.address().ip())];
+        let plain_http = vec![registry.address().to_string()];
+        let options = Options { plain_http, allow_networks, ..snapshot.registry() };
         let resolver = Resolver::new(options, tracker).unwrap();
         let admission = Admission::new(admission::Dependencies {
             settings,

@@ -139,11 +139,6 @@ impl Session {
 }
 
 impl Visit<'_> {
-    /// The host, for a log.
-    pub(crate) fn host(&self) -> &str {
-        self.base.host_str().unwrap_or_default()
-    }
-
     /// Asks for `manifests/…` or `blobs/…` of the repository, finding the way in if it is asked for. The status is 200, and
     /// it was given to `Who`.
     pub(crate) async fn send(
@@ -159,17 +154,9 @@ impl Visit<'_> {
         }
         let fetch = async |grant: Option<&Grant>| {
             let authorization = grant.map(|grant| &grant.value);
-            let answer = self
-                .transport
-                .get(Get {
-                    url: url.clone(),
-                    accept,
-                    authorization,
-                    site: self.site.as_deref(),
-                    limit,
-                    method: method.clone(),
-                })
-                .await?;
+            let (site, method) = (self.site.as_deref(), method.clone());
+            let answer =
+                self.transport.get(Get { url: url.clone(), accept, authorization, site, limit, method }).await?;
             // A store of blobs that refuses is not asked how it would like to be paid: the credentials are not for it.
             if answer.foreign && is_refusal(answer.status) {
                 return Err(Failure::Rejected { status: answer.status.as_u16() });
@@ -208,7 +195,6 @@ impl Visit<'_> {
             let mut candidates: Vec<Option<&Candidate>> = self.credentials.iter().map(Some).chain([None]).collect();
             candidates.sort_by_key(|candidate| Some(candidate.map(Candidate::identity)) != winner);
             for candidate in candidates {
-                // What a provider gives changes by the hour; that it is the provider's is what lasts.
                 let whose = candidate.map(Candidate::identity);
                 let credentials = match candidate {
                     None => vec![None],

@@ -131,6 +131,11 @@ impl Failure {
         matches!(self, Self::Timeout | Self::Unreachable(_) | Self::ServerError { .. })
     }
 
+    /// Whether it may be how a registry says that it does not know HEAD; they do in many ways.
+    pub(crate) fn is_ignorance_of_head(&self) -> bool {
+        matches!(self, Self::Rejected { .. } | Self::ServerError { status: 501, .. })
+    }
+
     /// One word for the kind of failure, for logs and as a metric's label.
     pub fn kind(&self) -> &'static str {
         match self {

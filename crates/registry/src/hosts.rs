@@ -31,6 +31,10 @@ const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
 /// What an operator says of registries' hosts: mirrors, trust, client certificates, headers.
 ///
+/// As on the nodes, it holds for every image whoever's pod it is in: what a header or a client certificate opens is open to
+/// all namespaces. What only some may use belongs into [`Granted`](crate::Granted) credentials. Neither is sent to a host
+/// that is only referred to, by a redirect or as a token realm; a mirror is under the same guard as any registry.
+///
 /// `Debug` shows the registries' names only, since headers may be secrets.
 #[derive(Clone, Default)]
 pub struct Hosts {
@@ -61,6 +65,13 @@ pub(crate) struct Capabilities {
     pub(crate) pull: bool,
     /// What a tag names.
     pub(crate) resolve: bool,
+}
+
+impl Capabilities {
+    /// Whether it may be asked for what has a digest, or for what a tag names.
+    pub(crate) fn allow(self, by_digest: bool) -> bool {
+        if by_digest { self.pull } else { self.resolve }
+    }
 }
 
 /// A place where a repository's content may be asked for.

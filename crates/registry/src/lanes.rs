@@ -29,6 +29,8 @@ struct State {
     /// Those with anybody running or waiting.
     hosts: HashMap<Arc<str>, Host>,
     namespaces: HashMap<Arc<str>, usize>,
+    /// Look-ups that began with low priority: whose line they stand in, and with which priority by now.
+    low: HashMap<Print, (Arc<str>, Priority)>,
     all: usize,
 }
 
@@ -52,6 +54,7 @@ pub(crate) struct Place {
     lanes: Arc<Lanes>,
     host: Arc<str>,
     namespace: Arc<str>,
+    look_up: Print,
     turn: Turn,
 }
 
@@ -82,26 +85,21 @@ impl Lanes {
         }
         state.all += 1;
         *state.namespaces.entry(Arc::clone(namespace)).or_default() += 1;
-        let name: Arc<str> = match state.hosts.get_key_value(host) {
-            Some((name, _)) => Arc::clone(name),
-            None => host.into(),
-        };
-        let host = state.hosts.entry(Arc::clone(&name)).or_default();
-        let turn = if host.running < self.limits.per_host {
-            host.running += 1;
-            Turn::Mine
-        } else {
-            let (call, receiver) = oneshot::channel();
-            host.line_up(namespace, priority, Waiter { look_up, call });
-            Turn::Later(receiver)
-        };
-        Some(Place { lanes: Arc::clone(self), host: name, namespace: Arc::clone(namespace), turn })
+        if priority == Priority::Low {
+            state.low.insert(look_up, (host.into(), priority));
+        }
+        let (host, turn) = state.line_up(host, namespace, look_up, self.limits.per_host);
+        Some(Place { lanes: Arc::clone(self), host, namespace: Arc::clone(namespace), look_up, turn })
     }
 
     /// Somebody who cannot wait asks for what was lined up with low priority.
-    pub(crate) fn hasten(&self, host: &str, look_up: Print) {
+    pub(crate) fn hasten(&self, look_up: Print) {
         let mut state = self.lock();
-        let Some(host) = state.hosts.get_mut(host) else { return };
+        let Some((host, priority)) = state.low.get_mut(&look_up) else { return };
+        // Also for the next host's line, if it has to go there.
+        *priority = Priority::Normal;
+        let host = Arc::clone(host);
+        let Some(host) = state.hosts.get_mut(&host) else { return };
         let Some(at) = host.low.iter().position(|(_, waiter)| waiter.look_up == look_up) else { return };
         if let Some((namespace, waiter)) = host.low.remove(at) {
             host.line_up(&namespace, Priority::Normal, waiter);
@@ -121,7 +119,41 @@ impl Lanes {
                 state.namespaces.remove(&place.namespace);
             }
         }
-        let Some(host) = state.hosts.get_mut(&place.host) else { return };
+        state.low.remove(&place.look_up);
+        state.leave(place);
+    }
+
+    /// Leaves a host's line, or its place there, for the end of another's.
+    fn move_to(&self, place: &mut Place, host: &str) {
+        let mut state = self.lock();
+        state.leave(place);
+        (place.host, place.turn) = state.line_up(host, &place.namespace, place.look_up, self.limits.per_host);
+    }
+}
+
+impl State {
+    fn line_up(&mut self, host: &str, namespace: &Arc<str>, look_up: Print, per_host: usize) -> (Arc<str>, Turn) {
+        let name: Arc<str> = match self.hosts.get_key_value(host) {
+            Some((name, _)) => Arc::clone(name),
+            None => host.into(),
+        };
+        let mut priority = Priority::Normal;
+        if let Some((host, own)) = self.low.get_mut(&look_up) {
+            *host = Arc::clone(&name);
+            priority = *own;
+        }
+        let host = self.hosts.entry(Arc::clone(&name)).or_default();
+        if host.running < per_host {
+            host.running += 1;
+            return (name, Turn::Mine);
+        }
+        let (call, receiver) = oneshot::channel();
+        host.line_up(namespace, priority, Waiter { look_up, call });
+        (name, Turn::Later(receiver))
+    }
+
+    fn leave(&mut self, place: &mut Place) {
+        let Some(host) = self.hosts.get_mut(&place.host) else { return };
         let runs = match &mut place.turn {
             Turn::Mine => true,
             // It may have been called in this very moment.
@@ -135,7 +167,7 @@ impl Lanes {
             host.call();
         }
         if host.running == 0 && host.order.is_empty() && host.low.is_empty() {
-            state.hosts.remove(&place.host);
+            self.hosts.remove(&place.host);
         }
     }
 }
@@ -178,6 +210,14 @@ impl Host {
 }
 
 impl Place {
+    /// Waits for it among those who ask that host.
+    pub(crate) async fn turn_at(&mut self, host: &str) {
+        if *self.host != *host {
+            Arc::clone(&self.lanes).move_to(self, host);
+        }
+        self.turn().await;
+    }
+
     /// Waits for it.
     pub(crate) async fn turn(&mut self) {
         if let Turn::Later(receiver) = &mut self.turn {
@@ -252,9 +292,30 @@ mod tests {
         {
             places.push((name, enter(&lanes, "host", name, priority, n as u32).unwrap()));
         }
-        lanes.hasten("host", Print::of(&2_u32));
-        lanes.hasten("host", Print::of(&9_u32));
+        lanes.hasten(Print::of(&2_u32));
+        lanes.hasten(Print::of(&9_u32));
         assert_eq!(order(places), ["first", "normal", "hastened", "low"]);
+    }
+
+    #[test]
+    fn who_moves_makes_room_and_lines_up_anew() {
+        let lanes = lanes(1);
+        let enter = |host, priority, n| enter(&lanes, host, "a", priority, n).unwrap();
+        let mut moved = enter("mirror", Priority::Low, 0);
+        let mut behind = enter("mirror", Priority::Normal, 1);
+        let (registry, mut waiting) = (enter("registry", Priority::Normal, 2), enter("registry", Priority::Low, 3));
+        assert!(is_called(&mut moved) && !is_called(&mut behind));
+        // Somebody asks for it while it runs, so there it goes before what can wait.
+        lanes.hasten(Print::of(&0_u32));
+        lanes.move_to(&mut moved, "registry");
+        assert!(is_called(&mut behind) && !is_called(&mut moved));
+        drop(registry);
+        assert!(is_called(&mut moved) && !is_called(&mut waiting));
+        drop(moved);
+        assert!(is_called(&mut waiting));
+        drop((waiting, behind));
+        let state = lanes.lock();
+        assert!(state.hosts.is_empty() && state.namespaces.is_empty() && state.low.is_empty() && state.all == 0);
     }
 
     #[test]

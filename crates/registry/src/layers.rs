@@ -4,6 +4,7 @@ use crate::{
     Failure, Freshness, Layer, Options, Resolved,
     authorization::{Scope, Who},
     backoff::Backoff,
+    keyring::Identity,
     lookup::{Found, Named},
     memory::{Heap, Memory, Moment, Print},
     record::{Packed, PackedDigest, Record, Said},
@@ -31,11 +32,22 @@ pub(crate) struct Subject {
     pub(crate) print: Print,
 }
 
+/// How asking ended.
+pub(crate) struct Asked {
+    pub(crate) found: Result<Found, Failure>,
+    /// Whom the registry let see the repository, which it may have done even if the look-up failed afterwards.
+    pub(crate) shown_to: Option<Who>,
+    /// Whether a mirror that may have said otherwise could not be asked.
+    pub(crate) incomplete: bool,
+}
+
 /// Whose fault it is that there is no fresh answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// It cannot confirm anybody, so an older proof has to do.
     Registry,
+    /// It refuses, but a mirror that was to be asked before it did not answer and may have said otherwise.
+    Mirror,
     /// A tenant can bring about by himself that too many wait or that time runs out; a credential that was withdrawn may not
     /// profit from it.
     Ours,
@@ -77,6 +89,7 @@ struct Failed {
     failure: Arc<Failure>,
     at: SystemTime,
     life: Duration,
+    trouble: Trouble,
     /// Transient failures in a row before it.
     before: u32,
 }
@@ -124,10 +137,10 @@ impl Subject {
     fn proof_print(&self, who: Who) -> Print {
         Print::of(&("proof", &self.repository, who))
     }
+}
 
-    fn limit_print(&self) -> Print {
-        Print::of(&("limit", &self.scope.registry, self.scope.identity))
-    }
+fn limit_print(host: &str, identity: Identity) -> Print {
+    Print::of(&("limit", host, identity))
 }
 
 impl Layers {
@@ -160,10 +173,10 @@ impl Layers {
         if let Some(outcome) = self.recall(subject, now, life, self.lives.proof, Layer::Hit) {
             return Some(outcome);
         }
-        let Failed { failure, at, life, .. } = self.failures.get(subject.print)?;
+        let Failed { failure, at, life, trouble, .. } = self.failures.get(subject.print)?;
         // A clock that was set back makes an age unknown, so it counts as old.
         let age = now.duration_since(at).ok()?;
-        (age < life).then(|| self.fall_back(subject, now, failure, Trouble::Registry))
+        (age < life).then(|| self.fall_back(subject, now, failure, trouble))
     }
 
     /// A stale answer instead of a transient failure.
@@ -174,11 +187,11 @@ impl Layers {
         failure: Arc<Failure>,
         trouble: Trouble,
     ) -> Outcome {
-        if !failure.is_transient() {
+        if !failure.is_transient() && trouble != Trouble::Mirror {
             return Err(failure);
         }
         let proof = match trouble {
-            Trouble::Registry => self.lives.stale.max(self.lives.proof),
+            Trouble::Registry | Trouble::Mirror => self.lives.stale.max(self.lives.proof),
             Trouble::Ours => self.lives.proof,
         };
         match self.recall(subject, now, self.lives.stale, proof, Layer::Stale) {
@@ -219,22 +232,21 @@ impl Layers {
         self.contents.get(subject.content_print(digest))?.record(&subject.repository, digest)
     }
 
-    /// Remembers what the registry answered to a question asked at `asked`. `shown_to` is whom it let see the repository,
-    /// which it may have done even if the look-up failed afterwards.
+    /// Remembers what became of a question that was asked at `since`.
     pub(crate) fn learn(
         &self,
         subject: &Subject,
-        found: Result<Found, Failure>,
-        shown_to: Option<Who>,
-        asked: SystemTime,
+        asked: Asked,
+        since: SystemTime,
         now: SystemTime,
         random: f64,
     ) -> Outcome {
+        let Asked { found, shown_to, incomplete } = asked;
         if let Some(who) = shown_to {
             let print = subject.proof_print(who);
-            let (asked, now) = (Moment::of(asked), Moment::of(now));
+            let (since, now) = (Moment::of(since), Moment::of(now));
             let before = self.proofs.get(print).filter(|at| *at <= now);
-            self.proofs.insert(print, before.map_or(asked, |before| before.max(asked)));
+            self.proofs.insert(print, before.map_or(since, |before| before.max(since)));
         }
         let failure = match found {
             Ok(Found { digest, record, fetched }) => {
@@ -243,26 +255,32 @@ impl Layers {
                         .insert(subject.content_print(&digest), Packed::new(&subject.repository, &digest, &record));
                 }
                 // Others, with other credentials, may have asked later and be done already.
-                let is_newer = |(_, known): (Digest, SystemTime)| known > asked && known <= now;
+                let is_newer = |(_, known): (Digest, SystemTime)| known > since && known <= now;
                 if let Named::Tag(_) = subject.named
                     && !self.tag(subject).is_some_and(is_newer)
                 {
-                    let tag = Tag { digest: PackedDigest::new(&digest), checked_at: Moment::of(asked) };
+                    let tag = Tag { digest: PackedDigest::new(&digest), checked_at: Moment::of(since) };
                     self.tags.insert(subject.tag_print(), tag);
                 }
                 self.failures.remove(subject.print);
                 let layer = if fetched { Layer::Fetched } else { Layer::Revalidated };
-                match outcome(digest, record, &subject.platforms, asked, now, layer) {
+                match outcome(digest, record, &subject.platforms, since, now, layer) {
                     Some(outcome) => return outcome,
                     None => Failure::Protocol("the image lacks what its index lists"),
                 }
             }
             Err(failure) => failure,
         };
-        self.withdraw(subject, &failure, now);
+        let trouble = match failure {
+            Failure::Busy => Trouble::Ours,
+            Failure::NotFound | Failure::Unauthorized { .. } if incomplete => Trouble::Mirror,
+            _ => Trouble::Registry,
+        };
+        if trouble != Trouble::Mirror {
+            self.withdraw(subject, &failure, now);
+        }
         let failure = Arc::new(failure);
-        self.remember_failure(subject, &failure, now, random);
-        let trouble = if matches!(*failure, Failure::Busy) { Trouble::Ours } else { Trouble::Registry };
+        self.remember_failure(subject, &failure, trouble, now, random);
         self.fall_back(subject, now, failure, trouble)
     }
 
@@ -291,7 +309,14 @@ impl Layers {
         proofs.by_ref().for_each(|proof| self.proofs.remove(proof));
     }
 
-    fn remember_failure(&self, subject: &Subject, failure: &Arc<Failure>, now: SystemTime, random: f64) {
+    fn remember_failure(
+        &self,
+        subject: &Subject,
+        failure: &Arc<Failure>,
+        trouble: Trouble,
+        now: SystemTime,
+        random: f64,
+    ) {
         let before = match self.failures.get(subject.print) {
             Some(failed) if failed.failure.is_transient() => failed.before.saturating_add(1),
             _ => 0,
@@ -299,22 +324,23 @@ impl Layers {
         let life = match **failure {
             // These say nothing of the image, and are judged anew each time.
             Failure::LeftAlone | Failure::Busy | Failure::Interrupted => return,
-            Failure::RateLimited { retry_after: Some(wait) } => {
-                self.limits.insert(subject.limit_print(), Moment::of(now + wait));
-                self.lives.transient.after(before, random).max(wait)
-            }
-            Failure::ServerError { retry_after: Some(wait), .. } => {
+            Failure::RateLimited { retry_after: Some(wait) } | Failure::ServerError { retry_after: Some(wait), .. } => {
                 self.lives.transient.after(before, random).max(wait)
             }
             _ if failure.is_transient() => self.lives.transient.after(before, random),
             _ => self.lives.negative,
         };
-        self.failures.insert(subject.print, Failed { failure: Arc::clone(failure), at: now, life, before });
+        self.failures.insert(subject.print, Failed { failure: Arc::clone(failure), at: now, life, trouble, before });
     }
 
-    /// How long the registry does not want to hear of these credentials: it counts requests by account, so others may ask.
-    pub(crate) fn limited(&self, subject: &Subject, now: SystemTime) -> Option<Duration> {
-        let until = self.limits.get(subject.limit_print())?.time();
+    /// Remembers until when a host does not want to hear of certain credentials.
+    pub(crate) fn limit(&self, host: &str, identity: Identity, until: SystemTime) {
+        self.limits.insert(limit_print(host, identity), Moment::of(until));
+    }
+
+    /// How long a host does not want to hear of these credentials: it counts requests by account, so others may ask.
+    pub(crate) fn limited(&self, host: &str, identity: Identity, now: SystemTime) -> Option<Duration> {
+        let until = self.limits.get(limit_print(host, identity))?.time();
         until
             .duration_since(now)
             .ok()
@@ -407,7 +433,8 @@ pub(crate) mod tests {
 
     pub(crate) fn fill(layers: &Layers, now: SystemTime) {
         for n in 0..IMAGES {
-            layers.learn(&subject(n), Ok(found(n)), Some(None), now, now, 0.0).unwrap();
+            let asked = Asked { found: Ok(found(n)), shown_to: Some(None), incomplete: false };
+            layers.learn(&subject(n), asked, now, now, 0.0).unwrap();
         }
     }
 

@@ -5,8 +5,8 @@ use crate::{
     authorization::Who,
     document::{self, Descriptor, Document, Entry, ImageConfig},
     record::{self, Kind, Record},
-    route::Route,
-    transport::Limit,
+    route::{Route, Shown},
+    transport::{Answer, Limit},
 };
 use emissary_core::image::{Digest, ImageProcess, Platform};
 use futures_util::future::try_join_all;
@@ -14,7 +14,7 @@ use reqwest::Method;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -51,9 +51,19 @@ pub(crate) struct Found {
     pub(crate) fetched: bool,
 }
 
+/// Who was let see what a look-up took from the registry's places.
+#[derive(Clone, Copy)]
+enum ShownTo {
+    Nobody,
+    /// One who could see all of it.
+    One(Who),
+    /// Each saw a part, so that none of them has shown to may see all.
+    Several,
+}
+
 /// One look-up under way.
 pub(crate) struct LookUp<'a> {
-    route: Route<'a>,
+    route: &'a Route<'a>,
     platforms: &'a [Platform],
     /// What is remembered of a digest.
     known: &'a (dyn Fn(&Digest) -> Option<Record> + Send + Sync),
@@ -61,8 +71,7 @@ pub(crate) struct LookUp<'a> {
     fetched: AtomicUsize,
     /// What was read so far.
     read: Mutex<HashMap<Digest, Arc<Content>>>,
-    /// To whom the repository was shown.
-    shown_to: OnceLock<Who>,
+    shown_to: Mutex<ShownTo>,
 }
 
 impl Named {
@@ -76,17 +85,34 @@ impl Named {
 
 impl<'a> LookUp<'a> {
     pub(crate) fn new(
-        route: Route<'a>,
+        route: &'a Route<'a>,
         platforms: &'a [Platform],
         known: &'a (dyn Fn(&Digest) -> Option<Record> + Send + Sync),
     ) -> Self {
-        let (fetched, read, shown_to) = (AtomicUsize::new(0), Mutex::default(), OnceLock::new());
+        let (fetched, read, shown_to) = (AtomicUsize::new(0), Mutex::default(), Mutex::new(ShownTo::Nobody));
         Self { route, platforms, known, fetched, read, shown_to }
     }
 
-    /// The credential by which the registry showed a manifest, once it has.
+    /// The credential by which the repository was shown, once it was.
     pub(crate) fn shown_to(&self) -> Option<Who> {
-        self.shown_to.get().copied()
+        match *self.shown_to.lock().unwrap_or_else(PoisonError::into_inner) {
+            ShownTo::One(who) => Some(who),
+            ShownTo::Nobody | ShownTo::Several => None,
+        }
+    }
+
+    /// Whoever has a credential may see what is open to all, too; so of two that are not the same nobody's counts less.
+    fn note(&self, shown: &Shown) {
+        // Who only says which digest a tag has shows nothing of what that is.
+        if !shown.content {
+            return;
+        }
+        let mut shown_to = self.shown_to.lock().unwrap_or_else(PoisonError::into_inner);
+        *shown_to = match (*shown_to, shown.who) {
+            (ShownTo::Nobody | ShownTo::One(None), who) => ShownTo::One(who),
+            (ShownTo::One(one), other) if other.is_none() || one == other => ShownTo::One(one),
+            (ShownTo::One(_) | ShownTo::Several, _) => ShownTo::Several,
+        };
     }
 
     /// `expected`: the digest that the tag had when it was last asked for.
@@ -103,6 +129,7 @@ impl<'a> LookUp<'a> {
         if let Some(record) = &known
             && record.covers(self.platforms)
         {
+            self.prove(&digest).await?;
             return Ok(Found { digest, record: record.clone(), fetched: false });
         }
         let content = self.complete(&digest, document).await?;
@@ -122,16 +149,7 @@ impl<'a> LookUp<'a> {
         if expected.and_then(record).is_none() {
             return Ok(None);
         }
-        let path = format!("manifests/{}", named.as_str());
-        let answer = match self.route.send(Method::HEAD, &path, ACCEPT, MANIFEST_LIMIT).await {
-            Ok((answer, who)) => {
-                let _ = self.shown_to.set(who);
-                answer
-            }
-            // A registry that does not know HEAD says so in many ways.
-            Err(Failure::Rejected { .. } | Failure::ServerError { status: 501, .. }) => return Ok(None),
-            Err(failure) => return Err(failure),
-        };
+        let Some(answer) = self.head(named.as_str()).await? else { return Ok(None) };
         let digest = match named {
             Named::Digest(digest) => Some(digest.clone()),
             // Without the header it has to be computed, so the whole has to be fetched.
@@ -140,7 +158,32 @@ impl<'a> LookUp<'a> {
                 announced.and_then(|text| Digest::parse(text).ok())
             }
         };
-        Ok(digest.and_then(|digest| Some(Found { record: record(&digest)?, digest, fetched: false })))
+        let Some((digest, record)) = digest.and_then(|digest| Some((digest.clone(), record(&digest)?))) else {
+            return Ok(None);
+        };
+        self.prove(&digest).await?;
+        Ok(Some(Found { digest, record, fetched: false }))
+    }
+
+    /// `None` where HEAD is not known.
+    async fn head(&self, named: &str) -> Result<Option<Answer>, Failure> {
+        match self.route.send(Method::HEAD, &format!("manifests/{named}"), ACCEPT, MANIFEST_LIMIT).await {
+            Ok(shown) => {
+                self.note(&shown);
+                Ok(Some(shown.answer))
+            }
+            Err(failure) if failure.is_ignorance_of_head() => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// What is remembered of a digest is for those who may see it, which a place that only resolves tags cannot say.
+    async fn prove(&self, digest: &Digest) -> Result<(), Failure> {
+        let is_shown = || !matches!(*self.shown_to.lock().unwrap_or_else(PoisonError::into_inner), ShownTo::Nobody);
+        if !is_shown() && self.head(digest.as_str()).await?.is_none() {
+            self.manifest(digest.as_str(), Some(digest), MANIFEST_LIMIT).await?;
+        }
+        Ok(())
     }
 
     async fn index(&self, entries: &[Entry], known: Option<Record>) -> Result<Record, Failure> {
@@ -256,7 +299,8 @@ impl<'a> LookUp<'a> {
                 unit: "manifests to read",
             });
         }
-        let (answer, who) = self.route.send(Method::GET, &format!("manifests/{named}"), ACCEPT, limit).await?;
+        let shown = self.route.send(Method::GET, &format!("manifests/{named}"), ACCEPT, limit).await?;
+        let answer = &shown.answer;
         let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
         let announced = header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
         for digest in [expected, announced.as_ref()].into_iter().flatten() {
@@ -266,7 +310,7 @@ impl<'a> LookUp<'a> {
             Some(digest) => digest,
             None => document::digest(&answer.body)?,
         };
-        let _ = self.shown_to.set(who);
+        self.note(&shown);
         Ok((digest, document::parse(&answer.body, header("content-type"))?))
     }
 
@@ -274,9 +318,10 @@ impl<'a> LookUp<'a> {
         let Descriptor { digest, size } = descriptor;
         let limit = exactly(*size, CONFIG_LIMIT)?;
         let fetched = self.route.send(Method::GET, &format!("blobs/{digest}"), "*/*", limit).await;
-        let (answer, _) = fetched.map_err(|failure| mismatch(failure, digest))?;
-        document::verify(&answer.body, digest)?;
-        document::parse_config(&answer.body)
+        let shown = fetched.map_err(|failure| mismatch(failure, digest))?;
+        document::verify(&shown.answer.body, digest)?;
+        self.note(&shown);
+        document::parse_config(&shown.answer.body)
     }
 }
 

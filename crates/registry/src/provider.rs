@@ -30,7 +30,9 @@ const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// How providers are run.
-#[derive(Debug, Clone)]
+///
+/// `Debug` leaves the environment out.
+#[derive(Clone)]
 pub struct ProviderOptions {
     /// The folder of the programs, as the kubelet's `--image-credential-provider-bin-dir`.
     pub bin_dir: PathBuf,
@@ -164,6 +166,13 @@ fn chosen(tier: &Result<Arc<Tier>, ()>, registry: &str, repository: &str) -> Res
     match tier {
         Ok(tier) => Ok(tier.credentials(registry, repository).cloned().collect()),
         Err(()) => Err(Failure::Provider),
+    }
+}
+
+impl fmt::Debug for ProviderOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bin_dir, timeout, environment: _, clock: _ } = self;
+        f.debug_struct("ProviderOptions").field("bin_dir", bin_dir).field("timeout", timeout).finish_non_exhaustive()
     }
 }
 

@@ -1,19 +1,18 @@
 use crate::{
     Clock, Counts, Failure, Hosts, Options, OptionsError, Priority, Question, Random,
-    authorization::{Scope, Sessions, Who},
+    authorization::{Scope, Sessions},
     backoff::Backoff,
     breaker::Breakers,
     counts::{Counters, Way},
     flight::{Flight, Flights, Joined},
     lanes::{Lanes, Limits, Place},
-    layers::{Layers, Outcome, Subject, Trouble},
-    lookup::{Found, LookUp, Named},
+    layers::{Asked, Layers, Outcome, Subject, Trouble},
+    lookup::{LookUp, Named},
     memory::Print,
-    route::Places,
+    route::{Means, Places},
     snapshot,
     transport::Transport,
 };
-use emissary_core::image::Reference;
 use std::{error::Error, fmt, io, path::Path, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -57,6 +56,11 @@ impl Resolver {
             proxies: _,
             connect_timeout: _,
             request_timeout: _,
+            private_networks: _,
+            allow_registries: _,
+            deny_registries: _,
+            hosts: _,
+            names: _,
             // The memory's.
             ttl: _,
             negative_ttl: _,
@@ -69,11 +73,6 @@ impl Resolver {
             concurrency_per_host,
             lookup_timeout,
             clock,
-            private_networks: _,
-            allow_registries: _,
-            deny_registries: _,
-            hosts: _,
-            names: _,
             breaker_failures,
             breaker_open,
             lookups_per_namespace,
@@ -101,8 +100,8 @@ impl Resolver {
         })))
     }
 
-    /// Takes over what an operator says of registries' hosts now. Everybody has to prove anew
-    /// what he may see, and what failed is tried again.
+    /// Takes over what an operator says of registries' hosts now. Everybody has to prove anew what he may see, and what failed
+    /// is tried again.
     pub fn set_hosts(&self, hosts: Hosts) {
         self.0.transport.set_hosts(hosts);
         self.0.layers.forget_hosts();
@@ -148,6 +147,7 @@ impl Resolver {
             Ok(places) => places,
             Err(failure) => return (Err(Arc::new(failure)), Way::Started),
         };
+        // Mirrors are ways to what the image names, and not other repositories.
         let scope = Scope::new(reference, places.identity());
         let named = match reference.digest() {
             Some(digest) => Named::Digest(digest.clone()),
@@ -161,19 +161,20 @@ impl Resolver {
         let mut way = Way::Joined;
         let start = |flight: Flight<Print, Outcome>| {
             way = Way::Started;
-            let host = &subject.scope.registry;
+            let is_left_alone = |host: &str| inner.breakers.is_open(host, inner.clock.now());
+            let host = places.first(&subject.named, is_left_alone);
             let Some(place) = inner.lanes.enter(host, namespace, *priority, subject.print) else {
                 return flight.land(inner.without(&subject, Failure::Busy));
             };
-            let (inner, subject, reference) = (Arc::clone(inner), Arc::clone(&subject), reference.clone());
-            self.0.tasks.spawn(async move { inner.fly(flight, place, &subject, &reference, places).await });
+            let (inner, subject, places) = (Arc::clone(inner), Arc::clone(&subject), places.clone());
+            self.0.tasks.spawn(async move { inner.fly(flight, place, &subject, places).await });
         };
         let mut receiver = match inner.flights.join(&subject.print, known, start) {
             Joined::Known(outcome) => return (outcome, Way::Remembered),
             Joined::Awaited(receiver) => receiver,
         };
         if way == Way::Joined && *priority == Priority::Normal {
-            inner.lanes.hasten(&subject.scope.registry, subject.print);
+            inner.lanes.hasten(subject.print);
         }
         let outcome = match timeout_at(deadline, receiver.wait_for(Option::is_some)).await {
             Err(_) => return (inner.without(&subject, Failure::Timeout), Way::GivenUp),
@@ -198,30 +199,26 @@ impl Inner {
         self.layers.fall_back(subject, self.clock.now(), Arc::new(failure), Trouble::Ours)
     }
 
-    async fn fly(
-        &self,
-        flight: Flight<Print, Outcome>,
-        mut place: Place,
-        subject: &Subject,
-        reference: &Reference,
-        places: Places,
-    ) {
-        let refused = if self.breakers.is_open(&subject.scope.registry, self.clock.now()) {
+    async fn fly(&self, flight: Flight<Print, Outcome>, mut place: Place, subject: &Subject, places: Places) {
+        let now = self.clock.now();
+        let refused = if places.hosts().all(|host| self.breakers.is_open(host, now)) {
             Some(Failure::LeftAlone)
         } else {
             // Who waited so long has nobody left who waits for him.
             timeout(self.lookup_timeout, place.turn()).await.err().map(|_| Failure::Busy)
         };
         // An answer is as old as its question, since a tag may have moved in between.
-        let asked = self.clock.now();
-        let (found, shown_to) = match refused {
-            Some(failure) => (Err(failure), None),
+        let since = self.clock.now();
+        let asked = match refused {
+            Some(failure) => {
+                drop(place);
+                Asked { found: Err(failure), shown_to: None, incomplete: false }
+            }
             // On the heap, so that those who wait are small.
-            None => Box::pin(self.ask(subject, reference, places)).await,
+            None => Box::pin(self.ask(subject, places, place)).await,
         };
-        drop(place);
         let image = || format!("{}/{} {}", subject.scope.registry, subject.scope.repository, subject.named.as_str());
-        match &found {
+        match &asked.found {
             Ok(found) => tracing::debug!(image = image(), digest = %found.digest, "looked up"),
             // There may be thousands of these, and they say nothing of the image.
             Err(failure @ (Failure::LeftAlone | Failure::Busy)) => {
@@ -235,42 +232,30 @@ impl Inner {
         }
         // A failure is remembered from its end on, or a slow one would be forgotten before it is known.
         let now = self.clock.now();
-        flight.land(self.layers.learn(subject, found, shown_to, asked, now, self.random.draw()));
+        flight.land(self.layers.learn(subject, asked, since, now, self.random.draw()));
     }
 
-    /// Asks the registry, if it is to be asked at all.
-    async fn ask(
-        &self,
-        subject: &Subject,
-        reference: &Reference,
-        places: Places,
-    ) -> (Result<Found, Failure>, Option<Who>) {
-        let now = self.clock.now();
-        let host = &subject.scope.registry;
-        if let Some(left) = self.layers.limited(subject, now) {
-            return (Err(Failure::RateLimited { retry_after: Some(left) }), None);
-        }
-        let Some(pass) = self.breakers.enter(host, now) else { return (Err(Failure::LeftAlone), None) };
-        let route = match places.route(&self.sessions, &self.transport, &self.clock, reference) {
+    /// Asks the registry, or its mirrors.
+    async fn ask(&self, subject: &Subject, places: Places, place: Place) -> Asked {
+        let Self { transport, sessions, layers, breakers, clock, random, .. } = self;
+        let means = Means { transport, sessions, layers, breakers, clock, random };
+        let route = match places.route(means, &subject.scope.repository, place) {
             Ok(route) => route,
-            Err(failure) => return (Err(failure), None),
+            Err(failure) => return Asked { found: Err(failure), shown_to: None, incomplete: false },
         };
-        let known = |digest: &_| self.layers.record(subject, digest);
-        let look_up = LookUp::new(route, &subject.platforms, &known);
+        let known = |digest: &_| layers.record(subject, digest);
+        let look_up = LookUp::new(&route, &subject.platforms, &known);
         let expected = match &subject.named {
             Named::Digest(digest) => Some(digest.clone()),
-            Named::Tag(_) => self.layers.tag(subject).map(|(digest, _)| digest),
+            Named::Tag(_) => layers.tag(subject).map(|(digest, _)| digest),
         };
         let ended = timeout(self.lookup_timeout, look_up.run(&subject.named, expected.as_ref())).await;
-        let (elapsed, found) = (ended.is_err(), ended.unwrap_or(Err(Failure::Timeout)));
-        let shown_to = look_up.shown_to();
-        match &found {
-            // One that takes long because there is much to ask shows no host in trouble.
-            Err(_) if elapsed && shown_to.is_some() => drop(pass),
-            Err(failure) if failure.is_outage() => self.breakers.failed(pass, self.clock.now(), self.random.draw()),
-            _ => self.breakers.succeeded(pass),
-        }
-        (found, shown_to)
+        // Who falls through to another host lines up there, and that the line is long is no word of the host's.
+        let late = || if route.is_waiting() { Failure::Busy } else { Failure::Timeout };
+        let (elapsed, found) = (ended.is_err(), ended.unwrap_or_else(|_| Err(late())));
+        let (shown_to, incomplete) = (look_up.shown_to(), route.is_incomplete());
+        route.report(elapsed);
+        Asked { found, shown_to, incomplete }
     }
 }
 

@@ -189,6 +189,7 @@ impl Program {
         });
         let environment = vec![("TOKEN".to_owned(), "+t".to_owned()), ("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
         let options = ProviderOptions { environment, timeout, clock: clock.clock(), ..ProviderOptions::new("/bin") };
+        assert!(!format!("{options:?}").contains("+t"), "{options:?}");
         Providers::from_config(&config.to_string(), &options).unwrap()
     }
 

@@ -146,6 +146,21 @@ async fn headers_are_for_the_host_that_is_asked_and_no_other() {
     assert_eq!(failure.kind(), "rejected");
 }
 
+#[tokio::test]
+async fn headers_stay_behind_when_a_host_refers_to_another() {
+    let elsewhere = with(SampleRegistry::new()).await;
+    let to = format!("http://{}", elsewhere.address());
+    let refer = move |head: &sample_registry::RequestHead| {
+        head.path.contains("/blobs/").then(|| Fault::redirect(&format!("{to}{}", head.path)))
+    };
+    let registry = with(SampleRegistry::new().fault(refer)).await;
+    let header = "[header]\nauthorization = \"Bearer of-the-operator\"".to_owned();
+    let hosts = load(&folder(&[(&registry.address().to_string(), header)]));
+    resolver(Options { hosts, ..plain(&registry) }).resolve(&question(&registry, "app:1", &[]), soon()).await.unwrap();
+    let had = |registry: &RunningRegistry| registry.requests().iter().map(|r| r.had_credentials).collect::<Vec<_>>();
+    assert_eq!((had(&registry), had(&elsewhere)), (vec![true, true], vec![false]));
+}
+
 async fn secure(authority: &Authority, demand: bool) -> RunningRegistry {
     with(SampleRegistry::new().tls(authority.server(demand))).await
 }
@@ -214,7 +229,8 @@ async fn a_client_certificate_is_shown_to_the_host_it_is_named_for() {
 
 #[tokio::test]
 async fn what_changes_counts_at_once() {
-    let (mirror, server) = (with(SampleRegistry::new()).await, with(SampleRegistry::new()).await);
+    let both = || with(SampleRegistry::new().put("app:2", image().entrypoint(&["/other"])));
+    let (mirror, server) = (both().await, both().await);
     let host = server.address().to_string();
     let resolver = resolver(plain(&server));
     let directory = folder(&[(&host, format!("[host.\"http://{}\"]", mirror.address()))]);
@@ -222,12 +238,7 @@ async fn what_changes_counts_at_once() {
     resolver.resolve(&question(&server, "app:1", &[]), soon()).await.unwrap();
     assert_eq!((mirror.requests().len(), server.requests().len()), (2, 0));
     resolver.set_hosts(Hosts::default());
-    let digest = server.digest("app:1").unwrap();
-    let by_digest = Question {
-        keyring: crate::setup::keyring(&server, "a", "b"),
-        ..question(&server, &format!("app@{digest}"), &[])
-    };
-    resolver.resolve(&by_digest, soon()).await.unwrap();
-    // The content is known, but that the mirror showed it is no proof for the registry.
-    assert_eq!((mirror.requests().len(), server.requests().len()), (2, 1));
+    // What is known is known, from wherever it was; what is not is asked where it is to be asked now.
+    resolver.resolve(&question(&server, "app:2", &[]), soon()).await.unwrap();
+    assert_eq!((mirror.requests().len(), server.requests().len()), (2, 2));
 }

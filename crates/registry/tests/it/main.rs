@@ -8,6 +8,7 @@ mod freshness;
 mod guard;
 mod hosts;
 mod memory;
+mod mirrors;
 mod misbehaviour;
 mod names;
 mod proof;
