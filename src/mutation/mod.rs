@@ -7,6 +7,9 @@ mod counts;
 mod look_up;
 mod subject;
 
+#[cfg(test)]
+mod tests;
+
 pub use counts::LookUpMetrics;
 pub use look_up::Asking;
 pub use subject::{Kind, Subject, Unreadable};

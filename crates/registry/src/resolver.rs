@@ -269,7 +269,7 @@ mod tests {
     /// What the weigher says is what the process grows by, or less. Alone, since other tests grow it too, and optimised:
     /// `cargo test -p emissary-registry --release -- --ignored --nocapture a_hundred_thousand`
     #[tokio::test]
-    #[ignore = "measures the whole process"]
+    #[ignore = "measures the whole process: cargo test --release -p emissary-registry -- --ignored"]
     async fn a_hundred_thousand_images_are_small_and_quick() {
         let resident = || {
             let counts = std::fs::read_to_string("/proc/self/statm").unwrap();

@@ -1,0 +1,96 @@
+use super::{Asking, Facts, Kind, Rules, Subject, mutate};
+use emissary_core::image::{ImageIndex, ImageProcess, IndexEntry};
+use emissary_core::lookup::Indexes;
+use emissary_core::outcome::{Outcome, Skip};
+use emissary_core::workflow::{Kind as WorkflowKind, WorkflowOptions};
+use emissary_core::{object, pod};
+use emissary_registry::{Keyring, Priority};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What becomes of an object without a registry, where the index knows `tool` and every workflow kind is filled.
+async fn outcome(kind: Kind, operation: &str, object: &Value, old: Option<&Value>) -> Outcome {
+    let mut index = ImageIndex::default();
+    let process = ImageProcess { entrypoint: vec!["/tool".to_owned()], ..ImageProcess::default() };
+    index.insert("tool", IndexEntry::from(process)).unwrap();
+    let shipped = ImageIndex::default();
+    let rules = Rules {
+        pod: &pod::Options::default(),
+        workflow: &WorkflowOptions { kinds: WorkflowKind::ALL.to_vec(), ..WorkflowOptions::default() },
+        indexes: Indexes { operator: &index, shipped: &shipped },
+    };
+    let keyring = Arc::new(Keyring::anonymous());
+    let facts = Facts { namespace_labels: Vec::new(), keyring: Arc::clone(&keyring) };
+    let (object, old) = (object.to_string(), old.map(ToString::to_string));
+    let subject = Subject {
+        kind,
+        operation,
+        sub_resource: None,
+        name: None,
+        namespace: None,
+        object: &object,
+        old_object: old.as_deref(),
+    };
+    let asking = Asking {
+        resolver: None,
+        keyring: &keyring,
+        namespace: "",
+        priority: Priority::Normal,
+        deadline: Instant::now(),
+        wait: &|| Some(()),
+    };
+    mutate(&subject, rules, &facts, asking).await.unwrap()
+}
+
+fn template(label: &str, image: &str) -> Value {
+    let templates = json!([{"name": "a", "container": {"image": image}}]);
+    json!({"metadata": {"name": "t", "labels": {"l": label}}, "spec": {"templates": templates}})
+}
+
+#[tokio::test]
+async fn an_update_counts_where_a_long_lived_kind_has_another_spec() {
+    let (workflow, stored) = (Kind::Workflow(WorkflowKind::Workflow), Kind::Workflow(WorkflowKind::WorkflowTemplate));
+    let (before, relabelled, changed) = (template("x", "tool"), template("y", "tool"), template("x", "tool:latest"));
+    let skip = |skip| Some(Outcome::Skip(skip));
+    for (kind, operation, object, old, expected) in [
+        (stored, "CREATE", &before, None, None),
+        (stored, "UPDATE", &relabelled, Some(&before), skip(Skip::SpecUnchanged)),
+        (stored, "UPDATE", &changed, Some(&before), None),
+        (stored, "DELETE", &before, None, skip(Skip::Operation)),
+        (workflow, "CREATE", &before, None, None),
+        // Argo's controller writes whole Workflows all the time.
+        (workflow, "UPDATE", &changed, Some(&before), skip(Skip::Operation)),
+        (Kind::Pod, "UPDATE", &before, Some(&before), skip(Skip::Operation)),
+        (Kind::Other, "CREATE", &before, None, skip(Skip::OtherKind)),
+    ] {
+        let outcome = outcome(kind, operation, object, old).await;
+        match expected {
+            Some(expected) => assert_eq!(outcome, expected, "{kind:?} {operation}"),
+            None => assert!(matches!(outcome, Outcome::Rewrite(..)), "{kind:?} {operation}: {outcome:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_update_of_a_workflow_costs_no_look_at_its_spec() {
+    // A megabyte of status and a spec that nobody could read: the operation is known before either is looked at.
+    let object = format!(r#"{{"spec": {{"templates": 7}}, "status": "{}"}}"#, "x".repeat(1 << 20));
+    let body = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "u",
+            "kind": {"group": "argoproj.io", "version": "v1alpha1", "kind": "Workflow"},
+            "operation": "UPDATE",
+            "object": serde_json::from_str::<Value>(&object).unwrap(),
+        },
+    });
+    let body = body.to_string();
+    let request = object::AdmissionRequest::parse(body.as_bytes()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let object: Value = serde_json::from_str(request.object().unwrap()).unwrap();
+    let kind = Kind::of(&request.kind.group, &request.kind.kind);
+    let outcome = runtime.block_on(outcome(kind, &request.operation, &object, None));
+    assert_eq!(outcome, Outcome::Skip(Skip::Operation));
+}
