@@ -44,7 +44,8 @@ pub(super) struct Serve {
     /// Image index files. Repeatable.
     #[arg(long, value_name = "FILE")]
     image_index: Vec<PathBuf>,
-    /// Credentials for registries, as docker keeps them in config.json.
+    /// Credentials for registries, as docker keeps them in config.json. Given here they serve every namespace, unless
+    /// registry.dockerConfigNamespaces lists some.
     #[arg(long, value_name = "FILE")]
     docker_config: Option<PathBuf>,
     /// A registry that is spoken to without TLS. Repeatable.
