@@ -108,3 +108,55 @@ fn agent_pods_stay_as_they_are() {
 fn pods_of_others_stay_as_they_are() {
     assert_unchanged(10, |recorded| recorded.name.starts_with("plain-"));
 }
+
+/// What Argo 4.1 makes of a template, less all that is Argo's, comes back in 4.1's own layout.
+#[test]
+fn a_bare_pod_gets_the_layout_of_the_newest_controller() {
+    let real: Vec<Recorded> = ["4.1.2-emissary-hello", "4.1.2-emissary-with-cmd", "4.1.2-emissary-fails"]
+        .iter()
+        .map(|name| reviews().into_iter().find(|recorded| recorded.name == *name).unwrap())
+        .collect();
+    let bare: Vec<Value> = real.iter().map(|recorded| without_argo(recorded.object())).collect();
+    let executor = ["--set", "executor.image=localhost/argoexec:lab", "--set", "executor.logLevel=debug"];
+    let arguments = [&["--profile", "none", "--offline", "-o", "json"], executor.as_slice()].concat();
+    let rewritten = rewrite(&arguments, &bare.iter().collect::<Vec<_>>());
+    // What only the controller knows (its trace, its plugins, the template's own words), what the API server adds, and the
+    // grace period, which the API server has filled in when a webhook sees a pod and a controller does not.
+    let expected = [
+        "TRACEPARENT",
+        "TRACESTATE",
+        "ARGO_ARTIFACT_PLUGIN_NAMES",
+        "ARGO_TEMPLATE",
+        "ARGO_TERMINATION_GRACE_PERIOD_SECONDS",
+        "fieldRef/apiVersion",
+        "wait/imagePullPolicy",
+        "wait/terminationMessage",
+    ];
+    let mut complaints = Vec::new();
+    for (rewritten, real) in rewritten.iter().zip(&real) {
+        let mut found = differences(&normalise(rewritten), &normalise(real.object()));
+        found.retain(|difference| !expected.iter().any(|known| difference.contains(known)));
+        complaints.extend(found.iter().map(|difference| format!("{}: {difference}", real.name)));
+    }
+    assert_none(&complaints, real.len());
+}
+
+/// The pod as its user might have written it.
+fn without_argo(pod: &Value) -> Value {
+    let mut pod = pod.clone();
+    pod["metadata"]["annotations"].as_object_mut().unwrap().remove("kubectl.kubernetes.io/default-container");
+    let spec = pod["spec"].as_object_mut().unwrap();
+    spec.remove("initContainers");
+    let is_argos = |volume: &Value| volume["name"] == "var-run-argo" || volume["name"] == "tmp-dir-argo";
+    spec["volumes"].as_array_mut().unwrap().retain(|volume| !is_argos(volume));
+    let containers = spec["containers"].as_array_mut().unwrap();
+    containers.retain(|container| container["name"] != "wait");
+    for container in containers {
+        container.as_object_mut().unwrap().remove("env");
+        container["volumeMounts"].as_array_mut().unwrap().retain(|mount| !is_argos(mount));
+        let command = container["command"].as_array_mut().unwrap();
+        let end = command.iter().position(|word| word == "--").unwrap();
+        command.drain(..=end);
+    }
+    pod
+}
