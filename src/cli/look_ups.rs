@@ -1,3 +1,4 @@
+use crate::settings::Snapshot;
 use anyhow::Context;
 use clap::Args;
 use emissary_core::image::Platform;
@@ -68,6 +69,11 @@ pub(super) fn proxies() -> Proxies {
 }
 
 impl LookUpArguments {
+    /// The credentials that the flag names, else the settings, all of them: whoever types a command is the operator.
+    pub(super) fn keyring(&self, snapshot: &Snapshot) -> anyhow::Result<Keyring> {
+        keyring(self.docker_config.as_deref().or(snapshot.settings.registry.docker_config.as_deref()))
+    }
+
     /// Registry options, on top of what the settings say.
     pub(super) fn options(&self, mut options: Options) -> Options {
         options.plain_http.extend(self.plain_http.iter().cloned());

@@ -56,6 +56,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Runs a verb that waits for registries.
+fn block_on(verb: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(verb)
+}
+
 /// Reads the command line, runs the verb, and says what went wrong.
 pub fn run() -> ExitCode {
     // The process default is for libraries that insist on one; everything of ours passes the provider on.

@@ -1,6 +1,15 @@
 use std::fmt;
 use std::io;
 
+/// For whom a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Table,
+    /// For programs: a list with an object for each.
+    Json,
+}
+
 /// A text in a colour; `anstream` takes the colour off where nobody sees it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Styled<T>(pub(super) &'static str, pub(super) T);

@@ -1,9 +1,9 @@
 use super::Exit;
-use super::look_ups::{LookUpArguments, keyring, own_platform, resolver};
-use super::output::ERROR;
+use super::look_ups::{LookUpArguments, own_platform, resolver};
+use super::output::{ERROR, Format};
 use super::settings::{SettingsArguments, list, load};
 use crate::settings::Snapshot;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use emissary_core::image::{ImageProcess, IndexEntry, Platform, Reference};
 use emissary_registry::{Failure, Keyring, Question, Resolver};
@@ -28,14 +28,6 @@ pub(super) struct Resolve {
     settings: SettingsArguments,
     #[command(flatten)]
     look_ups: LookUpArguments,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Table,
-    /// For programs: a list with an object an image.
-    Json,
 }
 
 /// What is known of one image. The names are part of the interface.
@@ -80,17 +72,15 @@ const AT_ONCE: usize = 8;
 
 impl Resolve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(self.resolve())
+        super::block_on(self.resolve())
     }
 
     async fn resolve(self) -> anyhow::Result<Exit> {
         let Self { images, output, settings, look_ups } = self;
         let files = list(look_ups.image_index.iter().map(|file| file.display()));
         let snapshot = load(&settings.sources([("--image-index", "imageIndex.files", files)])?)?;
-        let docker_config = look_ups.docker_config.clone().or_else(|| snapshot.settings.registry.docker_config.clone());
         let ask = Ask {
-            keyring: keyring(docker_config.as_deref())?,
+            keyring: look_ups.keyring(&snapshot)?,
             resolver: resolver(look_ups.options(snapshot.registry()))?,
             platforms: look_ups.platform.clone(),
             timeout: look_ups.timeout,

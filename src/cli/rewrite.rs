@@ -1,5 +1,5 @@
 use super::Exit;
-use super::look_ups::{LookUpArguments, keyring, resolver};
+use super::look_ups::{LookUpArguments, resolver};
 use super::objects::{Object, Told};
 use super::output::{BOLD, DIM, ERROR, GREEN, RED, Styled, WARNING, YELLOW, diff};
 use super::settings::{SettingsArguments, list, load};
@@ -61,8 +61,7 @@ const AT_ONCE: usize = 32;
 
 impl Rewrite {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(self.rewrite())
+        super::block_on(self.rewrite())
     }
 
     async fn rewrite(self) -> anyhow::Result<Exit> {
@@ -73,8 +72,7 @@ impl Rewrite {
             ("--image-index", "imageIndex.files", list(look_ups.image_index.iter().map(|file| file.display()))),
         ])?;
         let snapshot = load(&sources)?;
-        let docker_config = look_ups.docker_config.clone().or_else(|| snapshot.settings.registry.docker_config.clone());
-        let mut told = Told::new(keyring(docker_config.as_deref())?);
+        let mut told = Told::new(look_ups.keyring(&snapshot)?);
         let resolver = if offline { None } else { Some(resolver(look_ups.options(snapshot.registry()))?) };
         let run = Run { snapshot: &snapshot, resolver: resolver.as_ref(), timeout: look_ups.timeout, output };
 

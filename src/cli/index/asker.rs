@@ -1,7 +1,6 @@
-use crate::cli::look_ups::{LookUpArguments, keyring, resolver};
-use crate::cli::output::WARNING;
-use crate::cli::settings::{SettingsArguments, report};
-use crate::settings::{Snapshot, load};
+use crate::cli::look_ups::{LookUpArguments, resolver};
+use crate::cli::settings::{SettingsArguments, load};
+use crate::settings::Snapshot;
 use emissary_core::image::{Platform, Reference};
 use emissary_registry::{Failure, Keyring, Question, Resolved, Resolver};
 use futures_util::{Stream, StreamExt, stream};
@@ -32,14 +31,10 @@ impl Asker {
         let files = (!files.is_empty() || without_index).then_some(if without_index { Vec::new() } else { files });
         let files = files.map(|files| serde_json::json!(files).to_string());
         let sources = settings.sources([("--image-index", "imageIndex.files", files)])?;
-        let (snapshot, said) = load(&sources).map_err(|problems| report(&problems))?;
-        for problem in said.problems {
-            anstream::eprintln!("{WARNING} {problem}");
-        }
-        let docker_config = look_ups.docker_config.clone().or_else(|| snapshot.settings.registry.docker_config.clone());
+        let snapshot = load(&sources)?;
         let asker = Self {
             resolver: resolver(look_ups.options(snapshot.registry()))?,
-            keyring: keyring(docker_config.as_deref())?,
+            keyring: look_ups.keyring(&snapshot)?,
             platforms: look_ups.platform.clone(),
             timeout: look_ups.timeout,
         };

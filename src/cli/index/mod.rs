@@ -37,13 +37,10 @@ const INDEX: &str = "image-index.yaml";
 
 impl Index {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let waits = |future: std::pin::Pin<Box<dyn Future<Output = anyhow::Result<Exit>>>>| {
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
-        };
         match self.verb {
-            Verb::Add(add) => waits(Box::pin(add.run())),
-            Verb::From(from) => waits(Box::pin(from.run())),
-            Verb::Verify(verify) => waits(Box::pin(verify.run())),
+            Verb::Add(add) => super::block_on(add.run()),
+            Verb::From(from) => super::block_on(from.run()),
+            Verb::Verify(verify) => super::block_on(verify.run()),
             Verb::Lint(lint) => lint.run(),
             Verb::Import(import) => import.run(),
             Verb::Export(export) => export.run(),

@@ -2,11 +2,12 @@ use super::INDEX;
 use super::asker::Asker;
 use crate::cli::Exit;
 use crate::cli::look_ups::LookUpArguments;
+use crate::cli::output::Format;
 use crate::cli::settings::{SettingsArguments, report};
 use crate::index::compare;
 use crate::manifest::Place;
 use crate::settings::read_index;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use emissary_core::image::{ImageProcess, IndexEntry, Reference};
 use futures_util::StreamExt;
@@ -34,14 +35,6 @@ pub(super) struct Verify {
     settings: SettingsArguments,
     #[command(flatten)]
     look_ups: LookUpArguments,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people: what is not as it should be.
-    Table,
-    /// For programs: a list with an object an entry.
-    Json,
 }
 
 /// What came of one entry. The names are part of the interface.
