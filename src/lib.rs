@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod certificate;
 pub mod cli;
+pub mod cluster;
 pub mod demo;
 pub mod index;
 pub mod manifest;

@@ -19,7 +19,7 @@ struct Plan {
     arrows: &'static [(&'static str, &'static [&'static str])],
 }
 
-const PLANS: [Plan; 2] = [
+const PLANS: [Plan; 3] = [
     Plan {
         sources: "src/",
         name: "emissary_webhook",
@@ -30,9 +30,13 @@ const PLANS: [Plan; 2] = [
             ("certificate", &[]),
             ("admission", &["mutation", "settings"]),
             ("server", &["admission", "certificate", "settings"]),
+            ("cluster", &["certificate", "mutation", "settings"]),
             ("index", &["manifest", "settings"]),
             ("demo", &["server", "admission", "mutation", "manifest", "settings", "certificate"]),
-            ("cli", &["demo", "index", "server", "admission", "mutation", "manifest", "settings", "certificate"]),
+            (
+                "cli",
+                &["cluster", "demo", "index", "server", "admission", "mutation", "manifest", "settings", "certificate"],
+            ),
             ("main", &["cli"]),
         ],
     },
@@ -48,6 +52,20 @@ const PLANS: [Plan; 2] = [
             ("lookup", &["image", "outcome"]),
             ("pod", &["edit", "image", "object", "lookup", "names", "outcome"]),
             ("workflow", &["pod", "edit", "image", "object", "lookup", "names", "outcome"]),
+        ],
+    },
+    Plan {
+        sources: "crates/policy/src/",
+        name: "emissary_policy",
+        arrows: &[
+            ("request", &[]),
+            ("verdict", &[]),
+            ("pss", &["request", "verdict"]),
+            ("psp", &["request", "verdict"]),
+            ("rego", &["request", "verdict"]),
+            ("cel", &["request", "verdict"]),
+            ("gatekeeper", &["cel", "rego", "request", "verdict"]),
+            ("kyverno", &["cel", "pss", "request", "verdict"]),
         ],
     },
 ];
@@ -68,7 +86,7 @@ enum Who {
     AllBut(&'static [&'static str]),
 }
 
-const RESERVED: [Reserved; 5] = [
+const RESERVED: [Reserved; 6] = [
     Reserved {
         what: &["reqwest"],
         except: &[],
@@ -76,10 +94,16 @@ const RESERVED: [Reserved; 5] = [
         why: "one place decides what is asked of whom, and with which credential",
     },
     Reserved {
-        what: &["kube"],
+        what: &["kube", "k8s_openapi"],
         except: &[],
         who: Who::Only(&["src/cluster/"]),
         why: "every other room runs without an API server",
+    },
+    Reserved {
+        what: &["regorus", "cel"],
+        except: &[],
+        who: Who::Only(&["crates/policy/"]),
+        why: "what an engine needs to be right stands beside it",
     },
     Reserved {
         what: &["std::env"],
@@ -90,7 +114,7 @@ const RESERVED: [Reserved; 5] = [
     Reserved {
         what: &["SystemTime::now", "Instant::now"],
         except: &[],
-        who: Who::AllBut(&["crates/core/", "src/certificate/"]),
+        who: Who::AllBut(&["crates/core/", "crates/policy/", "src/certificate/"]),
         why: "what is pure is told the time",
     },
     Reserved { what: &["unsafe"], except: &[], who: Who::Only(&[]), why: "nothing here needs it" },

@@ -1,0 +1,11 @@
+//! Policy engines: a [`Request`] in, [`Verdict`]s out. They know nothing of workflows, executors or who asks.
+//!
+//! Every engine is made of parsed documents (`serde_json::Value`s; source texts for Rego), compiled once however many
+//! requests it judges, and shared between threads. What an engine cannot judge is [`Decision::Unknown`], never passed.
+#![warn(missing_docs)]
+
+mod request;
+mod verdict;
+
+pub use request::{Kind, Namespace, Operation, Request, User};
+pub use verdict::{Decision, Engine, Verdict};
