@@ -37,7 +37,8 @@ fn ours(probe: &Probe) -> Result<Option<Value>, String> {
     let modules: Vec<Module> =
         probe.modules.iter().map(|(name, text)| Module { name: name.clone(), text: text.clone() }).collect();
     let version = if probe.v0 { Version::V0 } else { Version::V1 };
-    let mut modules = Modules::compile(&modules, version, &probe.data).map_err(|error| error.to_string())?;
+    let mut modules =
+        Modules::compile(&modules, version, &Input::new(&probe.data)).map_err(|error| error.to_string())?;
     modules.evaluate(&probe.query, &Input::new(&probe.input)).map_err(|error| error.to_string())
 }
 
