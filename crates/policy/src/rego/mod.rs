@@ -2,6 +2,7 @@
 
 mod builtins;
 mod normalise;
+mod policies;
 mod value;
 
 use normalise::Normalised;
@@ -10,6 +11,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+pub use policies::{Policies, RequestInputs};
 pub use value::Input;
 
 /// The largest module that is read, in bytes.
@@ -33,6 +35,8 @@ pub enum Version {
     V0,
     /// OPA 1.0 and later.
     V1,
+    /// Whatever each module can be read as, [`Version::V1`] first.
+    Either,
 }
 
 /// Why modules cannot be compiled.
@@ -71,6 +75,20 @@ impl EvaluationError {
     }
 }
 
+/// A module, respelt, and whether it is in Rego before OPA 1.0.
+fn respelt(name: &str, text: &str, version: Version) -> Result<(bool, Normalised), CompileError> {
+    let of = |v0| normalise::normalise(name, text, v0).map(|normalised| (v0, normalised));
+    match version {
+        Version::V0 => of(true),
+        Version::V1 => of(false),
+        Version::Either => of(false).or_else(|of_v1| {
+            // Who writes without `if` gets the errors of the language without.
+            let older = of_v1.0.contains("`if` keyword") || of_v1.0.contains("`contains` keyword");
+            of(true).map_err(|of_v0| if older { of_v0 } else { of_v1 })
+        }),
+    }
+}
+
 /// `template:4` of what regorus says of `--> template:4:2`.
 fn place(text: &str) -> &str {
     let place = text.split_once("--> ").and_then(|(_, rest)| rest.lines().next()).unwrap_or_default();
@@ -97,7 +115,6 @@ impl Modules {
             max_file_bytes: BYTES,
             max_lines: LINES,
         });
-        engine.set_rego_v0(version == Version::V0);
         // As OPA evaluates by default: what fails is undefined.
         engine.set_strict_builtin_errors(false);
         // Else `print` writes to the standard output.
@@ -106,7 +123,9 @@ impl Modules {
         let mut packages = Vec::with_capacity(modules.len());
         let mut rules = BTreeSet::new();
         for Module { name, text } in modules {
-            let Normalised { text, rules: names } = normalise::normalise(name, text, version == Version::V0)?;
+            let (v0, normalised) = respelt(name, text, version)?;
+            let Normalised { text, rules: names } = normalised;
+            engine.set_rego_v0(v0);
             let package = engine.add_policy(name.clone(), text).map_err(CompileError::new)?;
             rules.extend(names.into_iter().map(|name| format!("{package}.{name}")));
             if !packages.contains(&package) {
