@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::assets::Assets;
 use crate::kubeconfig::{by_certificate, kubeconfig};
 use crate::pki::{ADMIN, Pki, PkiError, USERS, User, write_private};
-use crate::processes::{Processes, SpawnError, Watchdog};
+use crate::processes::{Processes, SpawnError};
 
 /// A busy machine of two processors takes a fifth of it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -201,14 +201,6 @@ impl ControlPlane {
     /// Its processes, to which others may be added that end with it.
     pub fn processes(&self) -> &Processes {
         &self.processes
-    }
-
-    /// See [`Processes::end_with_this_process`].
-    ///
-    /// # Errors
-    /// There is no shell.
-    pub fn end_with_this_process(&self) -> io::Result<Watchdog> {
-        self.processes.end_with_this_process()
     }
 }
 

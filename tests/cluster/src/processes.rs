@@ -113,19 +113,19 @@ impl Processes {
         }
     }
 
-    /// Sees to it that they end with this process, however it ends, and that the folder is removed then.
+    /// Sees to it that they end with this process, however it ends, and that the folder is removed then. Those that are
+    /// started later too.
     ///
     /// # Errors
     /// There is no shell.
     pub fn end_with_this_process(&self) -> io::Result<Watchdog> {
         // Its input ends when the last copy of the pipe's other end does, and nobody but this process has one.
-        const SCRIPT: &str = r#"folder=$1; shift; cat >/dev/null; kill -KILL "$@" 2>/dev/null
-            for pause in 0 0.1 0.5 1 2; do sleep $pause; rm -rf -- "$folder" && break; done 2>/dev/null"#;
-        let pids = self.entries().into_iter().map(|entry| entry.pid.to_string());
+        const SCRIPT: &str = r#"cat >/dev/null
+            while read -r name pid start; do kill -KILL "$pid"; done <"$1/processes"
+            for pause in 0 0.1 0.5 1 2; do sleep $pause; rm -rf -- "$1" && break; done"#;
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "watchdog"])
             .arg(&self.folder)
-            .args(pids)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -235,8 +235,8 @@ mod tests {
     fn a_watchdog_ends_them_and_removes_the_folder() {
         let folder = folder("watchdog");
         let processes = Processes::of(&folder, &[]);
-        let mut child = processes.spawn("one", Path::new("/bin/sleep"), &["600"]).unwrap();
         let watchdog = processes.end_with_this_process().unwrap();
+        let mut child = processes.spawn("one", Path::new("/bin/sleep"), &["600"]).unwrap();
         assert!(child.try_wait().unwrap().is_none());
         drop(watchdog);
         child.wait().unwrap();

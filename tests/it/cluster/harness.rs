@@ -9,7 +9,7 @@ use axum::http::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use test_cluster::{Assets, ControlPlane, Options, Watchdog};
+use test_cluster::{Assets, ControlPlane, Options, Processes, Watchdog};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -36,10 +36,8 @@ fn start(assets: &Path) -> Result<Cluster, Box<dyn std::error::Error>> {
     let assets = Assets::in_folder(assets)?;
     // The watchdog removes it: a static is not dropped.
     let folder = TempDir::with_prefix("emissary-webhook-cluster-")?.keep();
-    let control_plane = ControlPlane::start(&assets, &folder, &Options::default()).inspect_err(|_| {
-        let _ = std::fs::remove_dir_all(&folder);
-    })?;
-    let watchdog = control_plane.end_with_this_process()?;
+    let watchdog = Processes::of(&folder, &[]).end_with_this_process()?;
+    let control_plane = ControlPlane::start(&assets, &folder, &Options::default())?;
     Ok(Cluster { control_plane, _watchdog: watchdog })
 }
 
