@@ -15,6 +15,7 @@ mod creation;
 mod harness;
 mod registration;
 mod tenants;
+mod workflows;
 
-pub(crate) use harness::{Namespace, Refusal, cluster};
-pub(crate) use registration::{PODS, by_service, by_url, entry};
+pub(crate) use harness::{Namespace, Refusal, cluster, cluster_with_argo};
+pub(crate) use registration::{PODS, WORKFLOWS, by_service, by_url, entry};

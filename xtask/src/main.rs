@@ -4,6 +4,7 @@ mod cargo;
 mod cluster;
 mod components;
 mod debian;
+mod go_module;
 mod kubernetes;
 mod progress;
 mod shell;
