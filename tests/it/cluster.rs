@@ -13,6 +13,8 @@
 
 mod creation;
 mod harness;
+mod limits;
+mod neighbours;
 mod registration;
 mod tenants;
 mod workflows;
