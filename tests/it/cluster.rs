@@ -16,6 +16,7 @@ mod harness;
 mod limits;
 mod neighbours;
 mod registration;
+mod rolling;
 mod tenants;
 mod workflows;
 
