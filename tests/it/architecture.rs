@@ -60,8 +60,10 @@ const PLANS: [Plan; 3] = [
         arrows: &[
             ("request", &[]),
             ("verdict", &[]),
-            ("pss", &["request", "verdict"]),
-            ("psp", &["request", "verdict"]),
+            ("pod", &[]),
+            ("defaults", &[]),
+            ("pss", &["pod", "request", "verdict"]),
+            ("psp", &["pod", "request", "verdict"]),
             ("rego", &["request", "verdict"]),
             ("cel", &["request", "verdict"]),
             ("gatekeeper", &["cel", "rego", "request", "verdict"]),

@@ -4,8 +4,11 @@
 //! requests it judges, and shared between threads. What an engine cannot judge is [`Decision::Unknown`], never passed.
 #![warn(missing_docs)]
 
+mod pod;
+pub mod pss;
 mod request;
 mod verdict;
 
+pub use pod::Misfit;
 pub use request::{Kind, Namespace, Operation, Request, User};
 pub use verdict::{Decision, Engine, Verdict};
