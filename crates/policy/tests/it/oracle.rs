@@ -1,0 +1,21 @@
+//! The recorded verdicts in `tests/oracles`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+use flate2::read::GzDecoder;
+use serde_json::Value;
+
+pub(crate) fn path(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "../../tests/oracles", name].iter().collect()
+}
+
+/// The cases of an engine; there are some, or this panics.
+pub(crate) fn cases(engine: &str) -> Vec<Value> {
+    let file = File::open(path(engine).join("cases.jsonl.gz")).unwrap();
+    let lines = BufReader::new(GzDecoder::new(file)).lines();
+    let cases: Vec<Value> = lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert!(!cases.is_empty());
+    cases
+}
