@@ -4,7 +4,9 @@
 //! requests it judges, and shared between threads. What an engine cannot judge is [`Decision::Unknown`], never passed.
 #![warn(missing_docs)]
 
+pub mod defaults;
 mod pod;
+pub mod psp;
 pub mod pss;
 mod request;
 mod verdict;

@@ -9,4 +9,5 @@ mod view;
 
 pub(crate) use quote::quoted;
 pub use read::Misfit;
-pub(crate) use view::{Capabilities, Container, Pod, Profile, SeLinux, SecurityContext};
+pub(crate) use read::{At, each, flag, integer, list, object, text, texts};
+pub(crate) use view::{Capabilities, Container, Pod, Profile, SeLinux, SecurityContext, Volume};

@@ -115,9 +115,15 @@ pub(crate) fn texts<'a>(value: &'a Value, at: &At<'_>) -> Result<Vec<&'a str>, M
     items.map(|(index, item)| Ok(text(item, &at.index(index))?.unwrap_or_default())).collect()
 }
 
-pub(crate) fn integers(value: &Value, at: &At<'_>) -> Result<Vec<i64>, Misfit> {
+pub(crate) fn integers(value: &Value, at: &At<'_>) -> Result<Option<Vec<i64>>, Misfit> {
+    if value.is_null() {
+        return Ok(None);
+    }
     let items = list(value, at)?.iter().enumerate();
-    items.map(|(index, item)| Ok(integer(item, &at.index(index))?.unwrap_or_default())).collect()
+    items
+        .map(|(index, item)| Ok(integer(item, &at.index(index))?.unwrap_or_default()))
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 /// One field of each object of a list; what lacks it has the field's zero value, as in the API.

@@ -57,7 +57,8 @@ pub(crate) struct SecurityContext<'a> {
     pub(crate) run_as_user: Option<i64>,
     pub(crate) run_as_group: Option<i64>,
     pub(crate) fs_group: Option<i64>,
-    pub(crate) supplemental_groups: Vec<i64>,
+    /// An empty list is not the same as none.
+    pub(crate) supplemental_groups: Option<Vec<i64>>,
     pub(crate) proc_mount: Option<&'a str>,
     pub(crate) capabilities: Option<Capabilities<'a>>,
     pub(crate) seccomp: Option<Profile<'a>>,
@@ -71,6 +72,8 @@ pub(crate) struct SecurityContext<'a> {
 pub(crate) struct Capabilities<'a> {
     pub(crate) add: Vec<&'a str>,
     pub(crate) drop: Vec<&'a str>,
+    /// Whether there is a list at all, even an empty one.
+    pub(crate) has_drop: bool,
 }
 
 /// A seccomp or AppArmor profile.
@@ -291,7 +294,9 @@ impl<'a> SecurityContext<'a> {
                 "runAsUser" => security.run_as_user = integer(value, &at)?,
                 "runAsGroup" => security.run_as_group = integer(value, &at)?,
                 "fsGroup" => security.fs_group = integer(value, &at)?,
-                "supplementalGroups" => security.supplemental_groups = integers(value, &at)?,
+                "supplementalGroups" => {
+                    security.supplemental_groups = integers(value, &at)?;
+                }
                 "procMount" => security.proc_mount = text(value, &at)?,
                 "capabilities" => security.capabilities = Capabilities::read(value, &at)?,
                 "seccompProfile" => security.seccomp = Profile::read(value, &at)?,
@@ -317,7 +322,10 @@ impl<'a> Capabilities<'a> {
         for (name, value) in fields {
             match name.as_str() {
                 "add" => capabilities.add = texts(value, &at.field(name))?,
-                "drop" => capabilities.drop = texts(value, &at.field(name))?,
+                "drop" => {
+                    capabilities.has_drop = !value.is_null();
+                    capabilities.drop = texts(value, &at.field(name))?;
+                }
                 _ => {}
             }
         }

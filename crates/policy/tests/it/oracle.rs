@@ -11,11 +11,16 @@ pub(crate) fn path(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "../../tests/oracles", name].iter().collect()
 }
 
-/// The cases of an engine; there are some, or this panics.
-pub(crate) fn cases(engine: &str) -> Vec<Value> {
-    let file = File::open(path(engine).join("cases.jsonl.gz")).unwrap();
+/// The objects of a file, one a line; there are some, or this panics.
+pub(crate) fn lines(name: &str) -> Vec<Value> {
+    let file = File::open(path(name)).unwrap();
     let lines = BufReader::new(GzDecoder::new(file)).lines();
-    let cases: Vec<Value> = lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
-    assert!(!cases.is_empty());
-    cases
+    let objects: Vec<Value> = lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert!(!objects.is_empty());
+    objects
+}
+
+/// The cases of an engine.
+pub(crate) fn cases(engine: &str) -> Vec<Value> {
+    lines(&format!("{engine}/cases.jsonl.gz"))
 }
