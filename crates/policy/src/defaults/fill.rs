@@ -95,9 +95,9 @@ fn defaults(fields: &mut Fields, defaults: Defaults) {
     }
 }
 
-fn each(fields: &mut Fields, list: &str, mut change: impl FnMut(&mut Fields)) {
+fn each(fields: &mut Fields, list: &str, change: impl FnMut(&mut Fields)) {
     let items = fields.get_mut(list).and_then(Value::as_array_mut);
-    items.into_iter().flatten().filter_map(Value::as_object_mut).for_each(|item| change(item));
+    items.into_iter().flatten().filter_map(Value::as_object_mut).for_each(change);
 }
 
 /// A field that is an object.
@@ -205,12 +205,65 @@ fn pull_policy(fields: &mut Fields, image: &str, policy: &str) {
     fields.entry(policy).or_insert_with(|| json!(value));
 }
 
-/// As the API server reads a reference: one with a digest has a tag only if it names one, one that is none has no tag.
+/// Whether the API server reads it as a reference by the tag `latest`, which goes without saying unless there is a digest.
 fn is_latest(image: &str) -> bool {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-    let last = name.rsplit('/').next().unwrap_or_default();
-    match last.split_once(':') {
-        Some((_, tag)) => tag == "latest",
-        None => digest.is_none() && !image.is_empty(),
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    let (repository, tag) = match name[last..].split_once(':') {
+        Some((_, tag)) => (&name[..name.len() - tag.len() - 1], Some(tag)),
+        None => (name, None),
+    };
+    is_repository(repository) && tag.map_or(digest.is_none(), |tag| tag == "latest")
+}
+
+/// Whether it names a repository, with or without a registry before it. What does not has no tag either.
+fn is_repository(name: &str) -> bool {
+    let has_host =
+        |host: &str| host.contains(['.', ':']) || host == "localhost" || host.contains(|c: char| c.is_uppercase());
+    let path = match name.split_once('/') {
+        Some((host, path)) if has_host(host) => path,
+        _ => name,
+    };
+    let is_identifier = path.len() == 64 && path.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    !is_identifier && path.split('/').all(is_segment)
+}
+
+/// Lower case letters and digits, with a dot, one or two underscores or any number of dashes between them.
+fn is_segment(segment: &str) -> bool {
+    let is_alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let separated = segment.split(is_alphanumeric).filter(|separator| !separator.is_empty());
+    segment.starts_with(is_alphanumeric)
+        && segment.ends_with(is_alphanumeric)
+        && separated.into_iter().all(|s| [".", "_", "__"].contains(&s) || s.bytes().all(|byte| byte == b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_latest;
+
+    #[test]
+    fn latest_goes_without_saying() {
+        let digest = format!("alpine@sha256:{}", "a".repeat(64));
+        let cases = [
+            ("alpine", true),
+            ("alpine:latest", true),
+            ("alpine:3", false),
+            ("localhost:5000/a/b", true),
+            ("Registry.example:5000/a__b/c---d:latest", true),
+            ("registry.example/a:3", false),
+            (digest.as_str(), false),
+            ("", false),
+            ("Alpine", false),
+            ("a/B", false),
+            ("a..b", false),
+            ("-a", false),
+            ("a___b", false),
+            ("{{inputs.parameters.image}}", false),
+            ("a b", false),
+            ("a//b", false),
+        ];
+        for (image, expected) in cases {
+            assert_eq!(is_latest(image), expected, "{image}");
+        }
     }
 }

@@ -62,7 +62,8 @@ struct Case<'r> {
     is_enforced: bool,
 }
 
-enum Scope<'r> {
+/// Why nothing is.
+enum Unjudged {
     /// None of its business.
     Ignored,
     Exempt(Exemption, Standard),
@@ -71,7 +72,6 @@ enum Scope<'r> {
     /// The namespace is not known, and so not its labels.
     Unlabelled,
     Misfit(Misfit, Modes),
-    Judged(Case<'r>),
 }
 
 impl Pss {
@@ -97,23 +97,25 @@ impl Pss {
             decision,
             message,
         };
-        let case = match self.scope(request) {
-            Scope::Ignored | Scope::Privileged(_) => return Vec::new(),
-            Scope::Exempt(by, standard) => {
+        let case = match self.case(request) {
+            Ok(case) => case,
+            Err(Unjudged::Ignored | Unjudged::Privileged(_)) => return Vec::new(),
+            Err(Unjudged::Exempt(by, standard)) => {
                 return vec![verdict(standard, Decision::Allowed, format!("exempt by its {by}"))];
             }
-            Scope::Unlabelled => {
+            Err(Unjudged::Unlabelled) => {
                 let message = format!("the labels of the namespace {} are not known", request.namespace);
                 return vec![verdict(self.configuration.defaults.enforce, Decision::Unknown, message)];
             }
-            Scope::Misfit(misfit, modes) => {
+            Err(Unjudged::Misfit(misfit, modes)) => {
                 return distinct(modes, true)
+                    .into_iter()
                     .map(|(standard, _)| verdict(standard, Decision::Unknown, misfit.to_string()))
                     .collect();
             }
-            Scope::Judged(case) => case,
         };
         distinct(case.modes, case.is_enforced)
+            .into_iter()
             .map(|(standard, is_enforced)| {
                 let evaluation = evaluate_read(standard, &case.pod);
                 match (evaluation.is_allowed(), is_enforced) {
@@ -133,23 +135,23 @@ impl Pss {
     /// A field that is judged has another type than in the API.
     pub fn admit(&self, request: &Request) -> Result<Response, Misfit> {
         let mut response = Response::default();
-        let Case { modes, errors, pod, is_enforced } = match self.scope(request) {
-            Scope::Ignored => return Ok(response),
-            Scope::Privileged(is_pod) => {
+        let Case { modes, errors, pod, is_enforced } = match self.case(request) {
+            Ok(case) => case,
+            Err(Unjudged::Ignored) => return Ok(response),
+            Err(Unjudged::Privileged(is_pod)) => {
                 let policy = is_pod.then(|| ("enforce-policy", Standard::PRIVILEGED.to_string()));
                 response.audit_annotations.extend(policy);
                 return Ok(response);
             }
-            Scope::Exempt(by, _) => {
+            Err(Unjudged::Exempt(by, _)) => {
                 response.audit_annotations.push(("exempt", by.to_owned()));
                 return Ok(response);
             }
-            Scope::Unlabelled => {
+            Err(Unjudged::Unlabelled) => {
                 response.denial = Some(format!("failed to lookup namespace {}", quoted(&request.namespace)));
                 return Ok(response);
             }
-            Scope::Misfit(misfit, _) => return Err(misfit),
-            Scope::Judged(case) => case,
+            Err(Unjudged::Misfit(misfit, _)) => return Err(misfit),
         };
         if !errors.is_empty() {
             let errors = aggregated(&errors);
@@ -181,17 +183,17 @@ impl Pss {
         Ok(response)
     }
 
-    fn scope<'r>(&self, request: &'r Request) -> Scope<'r> {
+    fn case<'r>(&self, request: &'r Request) -> Result<Case<'r>, Unjudged> {
         let holder =
             HOLDERS.iter().find(|holder| holder.resource == request.resource && holder.group == request.kind.group);
-        let Some(holder) = holder else { return Scope::Ignored };
+        let Some(holder) = holder else { return Err(Unjudged::Ignored) };
         let is_pod = holder.template.is_empty();
         let is_ignored = match is_pod {
             true => IGNORED_SUB_RESOURCES.contains(&request.sub_resource.as_str()),
             false => !request.sub_resource.is_empty(),
         };
         if is_ignored || !matches!(request.operation, Operation::Create | Operation::Update) {
-            return Scope::Ignored;
+            return Err(Unjudged::Ignored);
         }
         let Configuration { defaults, exempt_users, exempt_namespaces, exempt_runtime_classes } = &self.configuration;
         let (modes, errors) = match &request.namespace_object {
@@ -199,30 +201,27 @@ impl Pss {
             _ => (*defaults, Vec::new()),
         };
         if exempt_namespaces.contains(&request.namespace) {
-            return Scope::Exempt("namespace", modes.enforce);
+            return Err(Unjudged::Exempt("namespace", modes.enforce));
         }
         if exempt_users.contains(&request.user.name) {
-            return Scope::Exempt("user", modes.enforce);
+            return Err(Unjudged::Exempt("user", modes.enforce));
         }
         if self.reads_labels && request.namespace_object.is_none() {
-            return Scope::Unlabelled;
+            return Err(Unjudged::Unlabelled);
         }
         let told = [modes.audit, modes.warn, if is_pod { modes.enforce } else { modes.warn }];
         if errors.is_empty() && told.iter().all(|standard| standard.level == Level::Privileged) {
-            return Scope::Privileged(is_pod);
+            return Err(Unjudged::Privileged(is_pod));
         }
-        let Some(pod) = held(&request.object, holder.template) else { return Scope::Ignored };
-        let pod = match Pod::read(pod) {
-            Ok(pod) => pod,
-            Err(misfit) => return Scope::Misfit(misfit, modes),
-        };
+        let Some(pod) = held(&request.object, holder.template) else { return Err(Unjudged::Ignored) };
+        let pod = Pod::read(pod).map_err(|misfit| Unjudged::Misfit(misfit, modes))?;
         if is_pod && request.operation == Operation::Update && !matters(&pod, &request.old_object) {
-            return Scope::Ignored;
+            return Err(Unjudged::Ignored);
         }
         if pod.spec.runtime_class.is_some_and(|class| exempt_runtime_classes.contains(class)) {
-            return Scope::Exempt("runtimeClass", modes.enforce);
+            return Err(Unjudged::Exempt("runtimeClass", modes.enforce));
         }
-        Scope::Judged(Case { modes, errors, pod, is_enforced: is_pod })
+        Ok(Case { modes, errors, pod, is_enforced: is_pod })
     }
 }
 
@@ -251,16 +250,17 @@ fn held<'r>(object: &'r Value, path: &[&str]) -> Option<&'r Value> {
 }
 
 /// The standards that have checks, each once, and whether it is enforced.
-fn distinct(modes: Modes, is_enforced: bool) -> impl Iterator<Item = (Standard, bool)> {
+fn distinct(modes: Modes, is_enforced: bool) -> Vec<(Standard, bool)> {
     let Modes { enforce, audit, warn } = modes;
     let enforced = is_enforced.then_some((enforce, true));
-    let told = [audit, warn].into_iter().enumerate().filter(move |(index, standard)| {
-        !(is_enforced && *standard == enforce) && !(*index == 1 && *standard == audit)
-    });
-    enforced
-        .into_iter()
-        .chain(told.map(|(_, standard)| (standard, false)))
-        .filter(|(standard, _)| standard.level != Level::Privileged)
+    let mut distinct: Vec<(Standard, bool)> = Vec::with_capacity(3);
+    for (standard, is_enforced) in enforced.into_iter().chain([(audit, false), (warn, false)]) {
+        let is_new = distinct.iter().all(|(known, _)| *known != standard);
+        if standard.level != Level::Privileged && is_new {
+            distinct.push((standard, is_enforced));
+        }
+    }
+    distinct
 }
 
 fn violates(verb: &str, standard: Standard, evaluation: &Evaluation) -> String {

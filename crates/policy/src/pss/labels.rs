@@ -58,10 +58,12 @@ mod tests {
     use super::super::level::Standard;
     use super::{Modes, Namespace, modes};
 
-    /// Labels without their prefix → the three standards, and how many errors.
+    /// Labels without their prefix, the three standards, how many errors.
+    type Case = (&'static [(&'static str, &'static str)], [&'static str; 3], usize);
+
     #[test]
     fn labels_are_laid_over_the_defaults() {
-        let cases: [(&[(&str, &str)], [&str; 3], usize); 12] = [
+        let cases: [Case; 12] = [
             (&[], ["privileged:latest", "privileged:latest", "privileged:latest"], 0),
             (&[("enforce", "baseline")], ["baseline:latest", "privileged:latest", "baseline:latest"], 0),
             (

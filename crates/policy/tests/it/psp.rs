@@ -1,27 +1,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use emissary_policy::defaults;
 use emissary_policy::psp::{Admission, Authorisation, PodSecurityPolicy, Psp, Release};
-use emissary_policy::{Kind, Operation, Request, User, defaults};
 use serde_json::Value;
 
 use crate::oracle;
-
-pub(crate) fn creation(pod: &Value) -> Request {
-    Request {
-        operation: Operation::Create,
-        kind: Kind { group: String::new(), version: "v1".to_owned(), kind: "Pod".to_owned() },
-        resource: "pods".to_owned(),
-        sub_resource: String::new(),
-        name: pod["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
-        namespace: "default".to_owned(),
-        namespace_object: None,
-        user: User::default(),
-        object: pod.clone(),
-        old_object: Value::Null,
-        dry_run: false,
-    }
-}
+use crate::requests::creation;
 
 /// The policies by the stem of their file.
 fn policies() -> BTreeMap<String, PodSecurityPolicy> {
