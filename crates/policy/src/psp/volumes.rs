@@ -35,7 +35,7 @@ pub(super) const SOURCES: [Source; 29] = [
     same("quobyte"),
     same("azureDisk"),
     same("photonPersistentDisk"),
-    Source { kind: "storageOS", field: "storageos" },
+    same("storageos"),
     same("projected"),
     same("portworxVolume"),
     same("scaleIO"),

@@ -28,6 +28,9 @@ fn every_recorded_verdict_is_ours() {
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences[0]);
 }
 
+/// Pointers and values.
+type Changes = Vec<(String, Value)>;
+
 /// A pod that restricted has nothing against, with one container, changed at a pointer.
 fn restricted_but(changes: &[(&str, Value)]) -> Value {
     let mut pod = json!({"metadata": {"annotations": {}}, "spec": {
@@ -56,11 +59,11 @@ fn versions_have_rules_of_their_own() {
     let at = |field: &str| format!("{container}/{field}");
     let sysctl = |name: &str| vec![("/spec/securityContext/sysctls".to_owned(), json!([{"name": name, "value": "1"}]))];
     let bare = vec![(container.to_owned(), json!({})), ("/spec/securityContext".to_owned(), json!({}))];
-    let windows = |mut changes: Vec<(String, Value)>| {
+    let windows = |mut changes: Changes| {
         changes.push(("/spec/os".to_owned(), json!({"name": "windows"})));
         changes
     };
-    let unshared = |mut changes: Vec<(String, Value)>| {
+    let unshared = |mut changes: Changes| {
         changes.push(("/spec/hostUsers".to_owned(), json!(false)));
         changes
     };
@@ -95,7 +98,7 @@ fn versions_have_rules_of_their_own() {
     let host = r#"probe or lifecycle host (container "a" uses probe or lifecycle host "h")"#;
     let forbidden = |name: &str| format!("forbidden sysctls ({name})");
 
-    let cases: Vec<(Vec<(String, Value)>, Level, u32, String)> = vec![
+    let cases: Vec<(Changes, Level, u32, String)> = vec![
         (bare.clone(), Restricted, 0, non_root.to_owned()),
         (bare.clone(), Restricted, 7, non_root.to_owned()),
         (bare.clone(), Restricted, 8, [escalation, non_root].join(", ")),
