@@ -8,6 +8,7 @@ pub mod defaults;
 mod pod;
 pub mod psp;
 pub mod pss;
+pub mod rego;
 mod request;
 mod verdict;
 
