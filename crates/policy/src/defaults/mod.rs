@@ -4,6 +4,7 @@
 //! as. So fields that the API does not have are gone, as are empty values of optional ones; quantities have one spelling; a volume
 //! without a source is an empty directory, and so on. This is Kubernetes 1.36 with its default feature gates.
 
+mod app_armor;
 mod fill;
 mod normal;
 mod quantity;
@@ -18,4 +19,13 @@ pub fn pod(pod: &Value) -> Value {
     let mut pod = normal::normal(pod, &types::POD);
     fill::fill(&mut pod);
     pod
+}
+
+/// Brings a pod that is created up to what validating admission sees: Pod Security, ValidatingAdmissionPolicies, and validating webhooks.
+/// It comes after all that mutates the pod.
+///
+/// Since Kubernetes 1.30 that is one step: AppArmor profiles in annotations are copied to the containers' fields. (The generation
+/// and the status that are set at the same time are left alone: no policy about pods asks for them.)
+pub fn complete(pod: &mut Value) {
+    app_armor::copy_to_fields(pod);
 }
