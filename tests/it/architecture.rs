@@ -59,6 +59,7 @@ const PLANS: [Plan; 3] = [
         name: "emissary_policy",
         arrows: &[
             ("request", &[]),
+            ("selector", &[]),
             ("verdict", &[]),
             ("pod", &[]),
             ("defaults", &[]),
@@ -66,7 +67,7 @@ const PLANS: [Plan; 3] = [
             ("psp", &["pod", "request", "verdict"]),
             ("rego", &["request", "verdict"]),
             ("cel", &["request", "verdict"]),
-            ("gatekeeper", &["cel", "rego", "request", "verdict"]),
+            ("gatekeeper", &["cel", "rego", "request", "selector", "verdict"]),
             ("kyverno", &["cel", "pss", "request", "verdict"]),
         ],
     },

@@ -5,11 +5,13 @@
 #![warn(missing_docs)]
 
 pub mod defaults;
+pub mod gatekeeper;
 mod pod;
 pub mod psp;
 pub mod pss;
 pub mod rego;
 mod request;
+mod selector;
 mod verdict;
 
 pub use pod::Misfit;
