@@ -58,6 +58,30 @@ pub(crate) const TABLE: &[Component] = &[
         }),
         install: "sudo apt-get install skopeo",
     },
+    Component {
+        program: "buildah",
+        variable: "EMISSARY_TEST_BUILDAH",
+        source: Source::Debian(debian::Package {
+            name: "buildah",
+            version: "1.28.2+ds1-3+deb12u1+b3",
+            libraries: &[
+                ("libgpgme.so.11", "libgpgme11"),
+                ("libassuan.so.0", "libassuan0"),
+                ("libgpg-error.so.0", "libgpg-error0"),
+                ("libdevmapper.so.1.02.1", "libdevmapper1.02.1"),
+                ("libselinux.so.1", "libselinux1"),
+                ("libudev.so.1", "libudev1"),
+                ("libseccomp.so.2", "libseccomp2"),
+            ],
+        }),
+        install: "sudo apt-get install buildah",
+    },
+    Component {
+        program: "umoci",
+        variable: "EMISSARY_TEST_UMOCI",
+        source: Source::Debian(debian::Package { name: "umoci", version: "0.4.7+ds-3+b7", libraries: &[] }),
+        install: "sudo apt-get install umoci",
+    },
 ];
 
 /// Finds or gets every component, and says what it does; one that cannot be had is named, and does not keep the others.
