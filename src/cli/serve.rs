@@ -151,7 +151,7 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     let ours = registry.sub_registry_with_prefix("emissary_webhook");
     let server_metrics = server::Metrics::register(ours);
     ours.register_collector(Box::new(LookUpMetrics::new(resolver.clone())));
-    let waiting = Waiting::new(admission.max_waiting as usize, admission.max_waiting_per_namespace as usize);
+    let waiting = Waiting::new(admission.into());
     let answers = Admission::new(admission::Dependencies {
         settings: watch.clone(),
         surroundings: Arc::new(Alone(credentials)),

@@ -11,7 +11,7 @@ mod subject;
 mod tests;
 
 pub use counts::LookUpMetrics;
-pub use look_up::Asking;
+pub use look_up::{Asking, Leave};
 pub use subject::{Kind, Subject, Unreadable};
 
 use emissary_core::lookup::Indexes;

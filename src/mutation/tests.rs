@@ -1,3 +1,4 @@
+use super::Leave;
 use super::{Asking, Facts, Kind, Rules, Subject, mutate};
 use emissary_core::image::{ImageIndex, ImageProcess, IndexEntry};
 use emissary_core::lookup::Indexes;
@@ -38,7 +39,7 @@ async fn outcome(kind: Kind, operation: &str, object: &Value, old: Option<&Value
         namespace: "",
         priority: Priority::Normal,
         deadline: Instant::now(),
-        wait: &|| Some(()),
+        wait: &|_| Some(Leave::until_the_deadline(())),
     };
     mutate(&subject, rules, &facts, asking).await.unwrap()
 }
