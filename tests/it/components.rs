@@ -3,8 +3,12 @@
 //! `cargo xtask test` gets the programs and says in variables where they are; a plain `cargo test` has none and says so.
 
 mod archives;
+mod built_images;
 mod docker_registry;
 mod layout;
+mod registry;
+mod registry_access;
+mod token_server;
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -21,6 +25,8 @@ pub(crate) struct Component {
 
 pub(crate) const DOCKER_REGISTRY: Component =
     Component { program: "docker-registry", variable: "EMISSARY_TEST_DOCKER_REGISTRY" };
+pub(crate) const BUILDAH: Component = Component { program: "buildah", variable: "EMISSARY_TEST_BUILDAH" };
+pub(crate) const UMOCI: Component = Component { program: "umoci", variable: "EMISSARY_TEST_UMOCI" };
 pub(crate) const SKOPEO: Component = Component { program: "skopeo", variable: "EMISSARY_TEST_SKOPEO" };
 
 /// Where the programs are; nothing, and a line about it, where one is missing. A test that gets nothing returns.
