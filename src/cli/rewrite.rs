@@ -73,7 +73,7 @@ impl Rewrite {
         ])?;
         let snapshot = load(&sources)?;
         let mut told = Told::new(look_ups.keyring(&snapshot)?);
-        let resolver = if offline { None } else { Some(resolver(look_ups.options(snapshot.registry()))?) };
+        let resolver = if offline { None } else { Some(resolver(look_ups.options(&snapshot))?) };
         let run = Run { snapshot: &snapshot, resolver: resolver.as_ref(), timeout: look_ups.timeout, output };
 
         let mut exit = Exit::Fine;
