@@ -84,6 +84,16 @@ pub(crate) const TABLE: &[Component] = &[
     },
 ];
 
+/// The program of that name, found or got.
+///
+/// # Errors
+/// Where it cannot be had, which has been said, or there is no cache folder for it.
+pub(crate) fn one(program: &str) -> anyhow::Result<PathBuf> {
+    let component = TABLE.iter().find(|component| component.program == program);
+    let component = component.with_context(|| format!("no component is called {program}"))?;
+    component.provision(&cache_folder()?).with_context(|| format!("{program} is not here"))
+}
+
 /// Finds or gets every component, and says what it does; one that cannot be had is named, and does not keep the others.
 ///
 /// # Errors
@@ -133,7 +143,11 @@ impl Component {
     }
 }
 
-fn cache_folder() -> anyhow::Result<PathBuf> {
+/// Where what was got is kept.
+///
+/// # Errors
+/// No variable says where.
+pub(crate) fn cache_folder() -> anyhow::Result<PathBuf> {
     let from = |variable: &str| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = if let Some(folder) = from("EMISSARY_TEST_CACHE") {
         folder

@@ -2,7 +2,9 @@
 
 mod components;
 mod debian;
+mod image;
 mod progress;
+mod sbom;
 mod shell;
 mod test;
 
@@ -19,6 +21,10 @@ usage: cargo xtask <task>
                                      ARGS              for cargo test, such as a test's name or -- --nocapture
   components                         get the components and print their variables as shell exports, so that a plain
                                      cargo test finds them: eval \"$(cargo xtask components)\"
+  image [--print-path] [--profile PROFILE]
+                                     build the container image with buildah, static and the same each time, as an OCI
+                                     archive under target/image; --print-path prints the archive's path alone
+  sbom                               print what the program is made of, as CycloneDX JSON
 
 Components are kept in $EMISSARY_TEST_CACHE, by default $XDG_CACHE_HOME/emissary-webhook or ~/.cache/emissary-webhook.
 Remove the folder to get them anew.";
@@ -46,6 +52,8 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["test"], _) => test::run(test::Missing::Fails, &for_cargo),
         (["test", "--allow-missing"], _) => test::run(test::Missing::IsListed, &for_cargo),
         (["components"], true) => components::print(),
+        (["image", words @ ..], true) => image::run(&image::Wanted::parse(words)?),
+        (["sbom"], true) => sbom::print(),
         ([] | ["help" | "-h" | "--help"], true) => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
