@@ -114,7 +114,8 @@ impl Admission {
         if mode == Mode::Off {
             return Response::allowed(&request.uid, mode, Outcome::Skip(Skip::OptedOut));
         }
-        let wait = |look_ups: &[&LookUp]| waiting.enter(subject.namespace.unwrap_or_default(), look_ups, bytes);
+        let wait =
+            |look_ups: &[&LookUp]| waiting.enter(subject.namespace.unwrap_or_default(), look_ups, bytes, deadline);
         let asking = Asking {
             resolver: Some(resolver),
             keyring: &facts.keyring,

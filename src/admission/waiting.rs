@@ -4,12 +4,8 @@ use emissary_core::lookup::LookUp;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long one of a crowd waits. A registry that is well answers by then; the look-ups of one that is not go on, and who
-/// comes back later finds what became of them.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// What an admission takes besides its body, or more: a connection's buffers, tasks.
 const LEAST: usize = 32 << 10;
 
@@ -87,8 +83,17 @@ impl Waiting {
         self.counts().admissions
     }
 
-    /// Leave for an admission with a body of `bytes`; `None` where too many wait.
-    pub(super) fn enter(&self, namespace: &str, look_ups: &[&LookUp], bytes: usize) -> Option<Leave<Permit>> {
+    /// Leave for an admission with a body of `bytes` that has to be answered by `deadline`; `None` where too many wait.
+    ///
+    /// One of a crowd waits half of the time that is left. A registry that is well answers by then; the look-ups of one that
+    /// is not go on, and who comes back later finds what became of them.
+    pub(super) fn enter(
+        &self,
+        namespace: &str,
+        look_ups: &[&LookUp],
+        bytes: usize,
+        deadline: Instant,
+    ) -> Option<Leave<Permit>> {
         let look_up = self.0.hashes.hash_one(look_ups);
         let mut counts = self.counts();
         let limits = counts.limits;
@@ -117,7 +122,11 @@ impl Waiting {
         entry.joined_bytes += joined_bytes;
         let is_crowd = joins && of_namespace >= limits.look_ups_per_namespace;
         let held = Permit { waiting: self.clone(), namespace: namespace.to_owned(), look_up, joined_bytes };
-        Some(Leave { held, until: is_crowd.then(|| Instant::now() + PATIENCE) })
+        let half = || {
+            let now = Instant::now();
+            now + deadline.saturating_duration_since(now) / 2
+        };
+        Some(Leave { held, until: is_crowd.then(half) })
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -165,7 +174,7 @@ mod tests {
     }
 
     fn enter(waiting: &Waiting, namespace: &str, image: &str) -> Option<Leave<Permit>> {
-        waiting.enter(namespace, &[&look_up(image)], 1)
+        waiting.enter(namespace, &[&look_up(image)], 1, Instant::now())
     }
 
     #[test]
@@ -193,8 +202,8 @@ mod tests {
         );
         drop(other);
         let b = enter(&waiting, "b", "one").unwrap();
-        assert!(waiting.enter("b", &[&look_up("one")], 4 * LEAST).is_some(), "as much as four");
-        assert!(waiting.enter("b", &[&look_up("one")], 4 * LEAST + 1).is_none());
+        assert!(waiting.enter("b", &[&look_up("one")], 4 * LEAST, Instant::now()).is_some(), "as much as four");
+        assert!(waiting.enter("b", &[&look_up("one")], 4 * LEAST + 1, Instant::now()).is_none());
         assert_eq!(waiting.count(), 6);
         drop((crowd, b));
         let counts = waiting.counts();

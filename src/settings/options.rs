@@ -110,7 +110,7 @@ pub struct Admission {
     #[schemars(range(min = 1, max = 4096), extend("x-reload" = "restart"))]
     pub max_waiting_per_namespace: u32,
     /// The bodies of all that join a look-up that another waits for, each counted as 32 KiB at least; half of it for one
-    /// namespace. Where more than `admission.maxWaitingPerNamespace` wait in a namespace, these wait 3 s at most.
+    /// namespace. Where more than `admission.maxWaitingPerNamespace` wait in a namespace, these wait half as long as they could.
     #[schemars(extend("x-reload" = "restart", "x-maximum" = "1Gi"))]
     pub max_joined: Size,
 }
