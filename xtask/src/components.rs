@@ -33,6 +33,17 @@ enum Source {
     Debian(debian::Package),
 }
 
+/// Shared libraries of skopeo and of buildah.
+const OF_CONTAINER_TOOLS: &[(&str, &str)] = &[
+    ("libgpgme.so.11", "libgpgme11"),
+    ("libassuan.so.0", "libassuan0"),
+    ("libgpg-error.so.0", "libgpg-error0"),
+    ("libdevmapper.so.1.02.1", "libdevmapper1.02.1"),
+    ("libselinux.so.1", "libselinux1"),
+    ("libudev.so.1", "libudev1"),
+    ("libseccomp.so.2", "libseccomp2"),
+];
+
 /// Every component there is.
 pub(crate) const TABLE: &[Component] = &[
     Component {
@@ -47,14 +58,7 @@ pub(crate) const TABLE: &[Component] = &[
         source: Source::Debian(debian::Package {
             name: "skopeo",
             version: "1.9.3+ds1-1+b10",
-            libraries: &[
-                ("libgpgme.so.11", "libgpgme11"),
-                ("libassuan.so.0", "libassuan0"),
-                ("libgpg-error.so.0", "libgpg-error0"),
-                ("libdevmapper.so.1.02.1", "libdevmapper1.02.1"),
-                ("libselinux.so.1", "libselinux1"),
-                ("libudev.so.1", "libudev1"),
-            ],
+            libraries: OF_CONTAINER_TOOLS,
         }),
         install: "sudo apt-get install skopeo",
     },
@@ -64,15 +68,7 @@ pub(crate) const TABLE: &[Component] = &[
         source: Source::Debian(debian::Package {
             name: "buildah",
             version: "1.28.2+ds1-3+deb12u1+b3",
-            libraries: &[
-                ("libgpgme.so.11", "libgpgme11"),
-                ("libassuan.so.0", "libassuan0"),
-                ("libgpg-error.so.0", "libgpg-error0"),
-                ("libdevmapper.so.1.02.1", "libdevmapper1.02.1"),
-                ("libselinux.so.1", "libselinux1"),
-                ("libudev.so.1", "libudev1"),
-                ("libseccomp.so.2", "libseccomp2"),
-            ],
+            libraries: OF_CONTAINER_TOOLS,
         }),
         install: "sudo apt-get install buildah",
     },

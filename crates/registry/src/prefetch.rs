@@ -36,7 +36,7 @@ pub struct PrefetchOptions {
     pub most: usize,
     /// Look-ups at a time. Default: 4.
     pub at_once: usize,
-    /// Look-ups a second, once [`Prefetch::warm`] is over. Default: 20.
+    /// Look-ups a second, 1 to 1000, once [`Prefetch::warm`] is over. Default: 20.
     pub per_second: u32,
     /// How often an image is tried whose registry is in trouble. Default: 3.
     pub attempts: u32,
@@ -206,7 +206,7 @@ impl Prefetch {
     async fn run(&self, tasks: &TaskTracker) {
         let options = &self.0.options;
         let turns = Arc::new(Semaphore::new(options.at_once.max(1)));
-        let mut pace = interval(Duration::from_secs(1) / options.per_second.max(1));
+        let mut pace = interval(Duration::from_secs(1) / options.per_second.clamp(1, 1000));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };

@@ -1,11 +1,14 @@
 //! Many at once: who waits, who is told to come back, and what a registry sees of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use sample_registry::{Fault, Image, Index, RunningRegistry, SampleRegistry};
 use serde_json::{Value, json};
 use tokio::join;
+use tokio::time::sleep;
 
 use super::program::{Answer, Webhook, eventually, serve};
 use super::reviews::{running, running_in};
@@ -133,4 +136,51 @@ async fn a_crowd_at_a_dead_registry_is_told_to_come_back_and_delays_nobody() {
     assert!(answers.iter().all(|answer| answer.denial().0 == 503));
     // All but two had left by then, though the API server would have waited for 10 s.
     assert!(took[97] < Duration::from_secs(8) && took[98] > Duration::from_secs(8), "{:?}", &took[96..]);
+}
+
+#[tokio::test]
+async fn a_flood_of_cold_images_takes_neither_memory_nor_anybodys_time() {
+    const FLOOD: u32 = 2000;
+    let registry = SampleRegistry::new()
+        .put("warm:1", Image::new("linux/amd64").entrypoint(&["/app"]))
+        .fault(|head| head.path.contains("flood").then_some(Fault::Delay(SLOW)))
+        .start()
+        .await
+        .unwrap();
+    let webhook = serve("{mode: enforce, platforms: [linux/amd64]}").registry(&registry).start().await;
+    let warm = running_in("calm", &registry.reference("warm:1"));
+    assert!(is_allowed(&webhook.post(&warm).await));
+    let before = webhook.resident();
+    let client = webhook.client_of("h2");
+    let flood = stream::iter(0..FLOOD).for_each_concurrent(40, |n| {
+        let review = running_in(&format!("flood-{}", n % 3), &registry.reference(&format!("flood-{n}:1")));
+        let (webhook, client) = (&webhook, &client);
+        async move { assert_eq!(webhook.post_by(client, "/mutate?timeout=3s", &review).await.denial().0, 503) }
+    });
+    let ended = AtomicBool::new(false);
+    let flood = async {
+        flood.await;
+        ended.store(true, Ordering::Relaxed);
+    };
+    let meanwhile = async {
+        let mut took = Vec::new();
+        while !ended.load(Ordering::Relaxed) {
+            let answer = webhook.post(&warm).await;
+            assert!(is_allowed(&answer), "{answer:?}");
+            took.push(answer.took);
+            sleep(Duration::from_millis(10)).await;
+        }
+        took.sort();
+        took
+    };
+    let ((), took) = join!(flood, meanwhile);
+    let (median, last) = (took[took.len() / 2], took[took.len() - 1]);
+    let grown = webhook.resident().saturating_sub(before);
+    println!(
+        "{} warm answers meanwhile: {median:?} at the median, {last:?} the last; grown by {grown} bytes",
+        took.len()
+    );
+    // Far from what a wait for the registry would be, and from what two thousand tasks and bodies would take.
+    assert!(median < SLOW / 4, "{median:?}");
+    assert!(grown < 64 << 20, "{grown} bytes");
 }
