@@ -1,8 +1,12 @@
 //! The repository's own tasks. They provision and print; what is right and what is wrong is for the tests to say.
 
+mod cargo;
+mod cluster;
 mod components;
 mod debian;
+mod go_module;
 mod image;
+mod kubernetes;
 mod progress;
 mod sbom;
 mod shell;
@@ -25,9 +29,13 @@ usage: cargo xtask <task>
                                      build the container image with buildah, static and the same each time, as an OCI
                                      archive under target/image; --print-path prints the archive's path alone
   sbom                               print what the program is made of, as CycloneDX JSON
+  cluster up                         start a control plane with the webhook registered, and print what a shell needs
+                                     to use it: eval \"$(cargo xtask cluster up)\"; once more: only the webhook anew
+  cluster status                     list what runs, and where it logs
+  cluster down                       stop it and remove its files
 
 Components are kept in $EMISSARY_TEST_CACHE, by default $XDG_CACHE_HOME/emissary-webhook or ~/.cache/emissary-webhook.
-Remove the folder to get them anew.";
+Remove the folder to get them anew, after a cluster down: the cluster is in it too.";
 
 fn main() -> ExitCode {
     match run(std::env::args_os().skip(1).collect()) {
@@ -54,6 +62,9 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["components"], true) => components::print(),
         (["image", words @ ..], true) => image::run(&image::Wanted::parse(words)?),
         (["sbom"], true) => sbom::print(),
+        (["cluster", "up"], true) => cluster::up(),
+        (["cluster", "down"], true) => cluster::down(),
+        (["cluster", "status"], true) => cluster::status(),
         ([] | ["help" | "-h" | "--help"], true) => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

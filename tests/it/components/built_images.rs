@@ -36,7 +36,7 @@ fn buildah(program: &Path, folder: &Path) -> Command {
     buildah
 }
 
-fn only<'a>(answers: &'a [Value]) -> &'a Value {
+fn only(answers: &[Value]) -> &Value {
     let [answer] = answers else { panic!("{answers:?}") };
     answer
 }

@@ -96,7 +96,7 @@ fn a_private_authority_is_named_in_the_hosts_folder_and_a_certificate_shown() {
         assert!(!output.status.success() && complaint.contains("cannot be reached"), "{complaint}");
         assert_eq!(answers.len(), 0);
         if matches!(access, Access::ClientCertificate) {
-            let (output, _) = resolve(&[ca.clone()]);
+            let (output, _) = resolve(std::slice::from_ref(&ca));
             assert!(!output.status.success(), "it demands a certificate");
         }
         let (output, answers) = resolve(&[ca, client]);
