@@ -74,7 +74,8 @@ async fn waiting_is_bounded_in_all_and_for_each_namespace() {
     assert!(is_allowed(&webhook.post(&review("a", 4)).await));
 }
 
-#[tokio::test]
+// The registry on another thread than its clients, who are busy with TLS.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_thousand_pods_of_one_cold_image_are_one_look_up_and_all_are_patched() {
     let image = |platform| Image::new(platform).entrypoint(&["/app"]);
     let index = Index::oci().image(image("linux/amd64")).image(image("linux/arm64"));
@@ -138,7 +139,8 @@ async fn a_crowd_at_a_dead_registry_is_told_to_come_back_and_delays_nobody() {
     assert!(took[97] < Duration::from_secs(8) && took[98] > Duration::from_secs(8), "{:?}", &took[96..]);
 }
 
-#[tokio::test]
+// The registry on another thread than its clients, who are busy with TLS.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_flood_of_cold_images_takes_neither_memory_nor_anybodys_time() {
     const FLOOD: u32 = 2000;
     let registry = SampleRegistry::new()
