@@ -5,8 +5,10 @@ mod cluster;
 mod components;
 mod debian;
 mod go_module;
+mod image;
 mod kubernetes;
 mod progress;
+mod sbom;
 mod shell;
 mod test;
 
@@ -23,6 +25,10 @@ usage: cargo xtask <task>
                                      ARGS              for cargo test, such as a test's name or -- --nocapture
   components                         get the components and print their variables as shell exports, so that a plain
                                      cargo test finds them: eval \"$(cargo xtask components)\"
+  image [--print-path] [--profile PROFILE]
+                                     build the container image with buildah, static and the same each time, as an OCI
+                                     archive under target/image; --print-path prints the archive's path alone
+  sbom                               print what the program is made of, as CycloneDX JSON
   cluster up                         start a control plane with the webhook registered, and print what a shell needs
                                      to use it: eval \"$(cargo xtask cluster up)\"; once more: only the webhook anew
   cluster status                     list what runs, and where it logs
@@ -54,6 +60,8 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["test"], _) => test::run(test::Missing::Fails, &for_cargo),
         (["test", "--allow-missing"], _) => test::run(test::Missing::IsListed, &for_cargo),
         (["components"], true) => components::print(),
+        (["image", words @ ..], true) => image::run(&image::Wanted::parse(words)?),
+        (["sbom"], true) => sbom::print(),
         (["cluster", "up"], true) => cluster::up(),
         (["cluster", "down"], true) => cluster::down(),
         (["cluster", "status"], true) => cluster::status(),
