@@ -335,7 +335,9 @@ mod tests {
             json!({"metadata": {"namespace": "team-a", "name": "opaque"}, "type": "Opaque", "data": opaque}),
         );
         let (known, watches) = started(&fake).await;
-        let table: [(Option<&str>, &[&str], &str, &[&str]); 7] = [
+        /// Namespace and secrets; hosts of the keyring, and parts of the warnings.
+        type Row = (Option<&'static str>, &'static [&'static str], &'static str, &'static [&'static str]);
+        let table: [Row; 7] = [
             (Some("team-a"), &[], r#"["operator.corp"]"#, &[]),
             (Some("team-a"), &["two", "one", "two"], r#"["quay.io", "ghcr.io", "operator.corp"]"#, &[]),
             (Some("team-a"), &["none", "one"], r#"["quay.io", "operator.corp"]"#, &["pull secret none is not used"]),
