@@ -16,7 +16,7 @@ use super::objects::{self, Credentials, SECRET_TYPES, Workflow};
 use super::store::{Store, WhenForbidden};
 use super::watch::{self, Dependencies, Target, Watches};
 use crate::mutation::{Facts, Kind, Labels, Owner, Subject, Surroundings};
-use crate::settings::{self, NamespaceName, PullSecrets};
+use crate::settings::{self, NamespaceName, PullSecrets, SecretName};
 use emissary_core::outcome::Warning;
 use emissary_core::pod::{LimitRangeItem, Limits};
 use emissary_registry::Keyring;
@@ -130,10 +130,8 @@ pub fn start(options: Options, dependencies: &Dependencies, registry: &mut Regis
         start(objects::NAMESPACES, known.namespaces.sink(objects::labels, WhenForbidden::Keep));
     }
     for namespace in known.scope.targets() {
-        // By type, so that no other secret is ever sent.
-        for (kind, _) in SECRET_TYPES {
-            let fields = Some(format!("type={kind}"));
-            let target = Target { namespace: namespace.clone(), fields, ..objects::SECRETS };
+        for (target, fields) in secret_targets(&cluster.pull_secret_names) {
+            let target = Target { namespace: namespace.clone(), fields: Some(fields), ..target };
             start(target, known.secrets.sink(objects::credentials, WhenForbidden::Forget));
         }
         let target = Target { namespace, ..objects::ACCOUNTS };
@@ -150,6 +148,15 @@ pub fn start(options: Options, dependencies: &Dependencies, registry: &mut Regis
         }
     }
     Arc::new(known)
+}
+
+/// What is watched of a namespace's secrets, and the fields by which: by type, so that no other secret is ever sent; or each
+/// of some names, which a Role can grant.
+fn secret_targets(names: &[SecretName]) -> Vec<(Target, String)> {
+    if names.is_empty() {
+        return SECRET_TYPES.map(|(kind, _, target)| (target, format!("type={kind}"))).into();
+    }
+    names.iter().map(|name| (objects::NAMED_SECRETS, format!("metadata.name={name}"))).collect()
 }
 
 impl Known {
@@ -359,7 +366,7 @@ mod tests {
         fake.hang_up(SECRETS);
         until("the loss", || seen(&known, Some("team-a"), &["one"]).0 == r#"["operator.corp"]"#).await;
         assert!(
-            told(&watches).contains("pull secrets in team-a forbidden (refused by the test)"),
+            told(&watches).contains("dockerconfigjson-secrets in team-a forbidden (refused by the test)"),
             "{}",
             told(&watches)
         );

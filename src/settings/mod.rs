@@ -28,5 +28,7 @@ pub use options::{
 };
 pub use report::Report;
 pub use snapshot::{Snapshot, Sources, load, shipped_index};
-pub use values::{ImageAliases, ImageName, NamePattern, NamespaceName, Network, Period, RegistryHost, Size};
+pub use values::{
+    ImageAliases, ImageName, NamePattern, NamespaceName, Network, Period, RegistryHost, SecretName, Size,
+};
 pub use watch::Watch;
