@@ -258,7 +258,7 @@ pub fn told(watches: &Watches) -> String {
         .map(ToString::to_string)
         .collect();
     match behind.is_empty() {
-        true => format!("{} watches in step", statuses.len()),
+        true => format!("watches in step: {}", statuses.len()),
         false => behind.join("; "),
     }
 }
