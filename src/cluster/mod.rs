@@ -4,6 +4,7 @@
 
 mod facts;
 mod named;
+mod nodes;
 mod objects;
 mod store;
 pub mod watch;
