@@ -26,4 +26,5 @@ pub use limits::{LimitRangeItem, Limits};
 pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pin, Profile};
 pub(crate) use placement::{Placement, Selected};
 pub use plan::{Plan, plan};
+pub use template::template_name;
 pub use view::{NotAPod, Pod, Spec};
