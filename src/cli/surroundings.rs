@@ -8,6 +8,7 @@ use crate::settings::{self, ClusterEnabled};
 use anyhow::Context;
 use emissary_registry::Keyring;
 use prometheus_client::registry::Registry;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,8 @@ use tokio_util::task::TaskTracker;
 
 /// How long readiness waits for the watches.
 const SETTLE: Duration = Duration::from_secs(10);
+/// Where a pod has its service account's token, unless it wants none (Kubernetes API, `automountServiceAccountToken`).
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// How often readiness is told how they are doing.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -37,7 +40,7 @@ pub(super) async fn surroundings(
     tracker: &TaskTracker,
     rest: &CancellationToken,
 ) -> anyhow::Result<Arc<dyn Surroundings>> {
-    let is_there = || cluster.kubeconfig.is_some() || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let is_there = || cluster.kubeconfig.is_some() || Path::new(TOKEN).exists();
     match cluster.enabled {
         ClusterEnabled::Never => return Ok(Arc::new(Alone(credentials))),
         ClusterEnabled::Auto if !is_there() => {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Cluster {
     /// Whether the API server is talked to: `always`, `never`, or `auto`: where `kubeconfig` is set or the process runs in
-    /// a pod. Without it nothing is known of namespaces, pull secrets and LimitRanges.
+    /// a pod with a service account's token. Without it nothing is known of namespaces, pull secrets and LimitRanges.
     #[schemars(extend("x-reload" = "restart"))]
     pub enabled: ClusterEnabled,
     /// The kubeconfig that says which API server, and as whom. Unset: the pod's own service account.
