@@ -113,11 +113,17 @@ impl Admission {
             old_object: request.old_object(),
         };
         let snapshot = settings.snapshot();
-        let facts: Facts = surroundings.facts(&subject);
+        let mut facts: Facts = surroundings.facts(&subject);
         let rules = Rules { pod: snapshot.pod(), workflow: snapshot.workflow(), indexes: snapshot.indexes() };
         let mode = mode::effective(snapshot.settings.mode, &facts, &subject, rules.pod.overrides.mode);
         if mode == Mode::Off {
             return Response::allowed(&request.uid, mode, Outcome::Skip(Skip::OptedOut));
+        }
+        if kind == Kind::Pod
+            && rules.pod.executors.depends_on_labels()
+            && let (Some(namespace), Some(owner)) = (subject.namespace, subject.workflow_owner())
+        {
+            facts.workflow_labels = surroundings.workflow_labels(namespace, &owner).await;
         }
         let wait =
             |look_ups: &[&LookUp]| waiting.enter(subject.namespace.unwrap_or_default(), look_ups, bytes, deadline);

@@ -11,6 +11,7 @@ mod review;
 mod rewrite;
 mod serve;
 mod settings;
+mod surroundings;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -2,8 +2,9 @@ use super::Exit;
 use super::look_ups::proxies;
 use super::registries::{self, OperatorCredentials};
 use super::settings::{SettingsArguments, list, load, report};
+use super::surroundings::surroundings;
 use crate::admission::{self, Admission, DryRuns, Waiting, report as report_of, routes};
-use crate::mutation::{Facts, LookUpMetrics, Subject, Surroundings};
+use crate::mutation::LookUpMetrics;
 use crate::server::{self, CertificateSource, Drain, Limits, Readiness, StartError};
 use crate::settings::{DryRunReport, Settings, Watch, print};
 use anyhow::Context;
@@ -45,6 +46,9 @@ pub(super) struct Serve {
     /// Image index files. Repeatable.
     #[arg(long, value_name = "FILE")]
     image_index: Vec<PathBuf>,
+    /// Talk to the API server that this file names, as it says. Default: that of the pod's service account, if there is one.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     /// Credentials for registries, as docker keeps them in config.json. Given here they serve every namespace, unless
     /// registry.dockerConfigNamespaces lists some.
     #[arg(long, value_name = "FILE")]
@@ -78,21 +82,11 @@ enum LogFormat {
     Json,
 }
 
-/// Nobody around: no informers, so no namespace labels, and the operator's own credentials only.
-struct Alone(OperatorCredentials);
-
-impl Surroundings for Alone {
-    fn facts(&self, subject: &Subject<'_>) -> Facts {
-        let keyring = self.0.to_namespace(subject.namespace.unwrap_or_default());
-        Facts { namespace_labels: Vec::new(), keyring: Arc::new(keyring) }
-    }
-}
-
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let path = |path: &PathBuf| serde_json::json!(path.display().to_string()).to_string();
         let address = |address: &SocketAddr| serde_json::json!(address).to_string();
-        let Self { mode, listen, plain_listen, certificate, key, image_index, docker_config, .. } = &self;
+        let Self { mode, listen, plain_listen, certificate, key, image_index, kubeconfig, docker_config, .. } = &self;
         let sources = self.settings.sources([
             ("--mode", "mode", mode.clone()),
             ("--listen", "server.listen", listen.as_ref().map(address)),
@@ -100,6 +94,7 @@ impl Serve {
             ("--certificate", "server.certificate", certificate.as_ref().map(path)),
             ("--key", "server.key", key.as_ref().map(path)),
             ("--image-index", "imageIndex.files", list(image_index.iter().map(|file| file.display()))),
+            ("--kubeconfig", "cluster.kubeconfig", kubeconfig.as_ref().map(path)),
             ("--docker-config", "registry.dockerConfig", docker_config.as_ref().map(path)),
             ("--plain-http", "registry.plainHTTP", list(&self.plain_http)),
             ("--allow-network", "registry.allowNetworks", list(&self.allow_network)),
@@ -152,18 +147,19 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     let ours = registry.sub_registry_with_prefix("emissary_webhook");
     let server_metrics = server::Metrics::register(ours);
     ours.register_collector(Box::new(LookUpMetrics::new(resolver.clone())));
+    let readiness = Readiness::default();
+    let surroundings = surroundings(&snapshot.settings.cluster, credentials, ours, &readiness, &tracker, &rest).await?;
     let dry_runs = DryRuns::register(ours);
     let waiting = Waiting::new(admission.into());
     let answers = Admission::new(admission::Dependencies {
         settings: watch.clone(),
-        surroundings: Arc::new(Alone(credentials)),
+        surroundings,
         resolver,
         waiting,
         dry_runs: dry_runs.clone(),
         metrics: admission::Metrics::register(ours),
     });
 
-    let readiness = Readiness::default();
     let check = readiness.register("settings");
     tracker.spawn(report_settings(watch.clone(), check, rest.clone()));
 

@@ -22,11 +22,13 @@ pub use document::{print, reference, schema};
 pub use index_file::{IndexFile, parse_index, read_index};
 pub use layers::{Override, VARIABLE_PREFIX};
 pub use options::{
-    Admission, CredentialProviders, DryRunReport, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode,
-    Overridable, Overrides, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite, Server, Settings,
-    WorkflowKind, Workflows,
+    Admission, Cluster, ClusterEnabled, CredentialProviders, DryRunReport, Executor, ExecutorName, Executors,
+    ImageIndexFiles, Layout, LogFormat, LogLevel, Mode, Overridable, Overrides, Pin, PrivateNetworks, Profile,
+    PullPolicy, PullSecrets, Registry, Rewrite, Server, Settings, WorkflowKind, Workflows,
 };
 pub use report::Report;
 pub use snapshot::{Snapshot, Sources, load, shipped_index};
-pub use values::{ImageAliases, ImageName, NamePattern, Network, Period, RegistryHost, Size};
+pub use values::{
+    ImageAliases, ImageName, NamePattern, NamespaceName, Network, Period, RegistryHost, SecretName, Size,
+};
 pub use watch::Watch;

@@ -4,6 +4,12 @@
 //! A key is live unless it is marked `x-reload: restart`. Ranges stand in the schema (`range`, `x-minimum`,
 //! `x-maximum`) and are checked from there, so what the documentation says is what holds.
 
+mod choice;
+mod cluster;
+
+pub use choice::{ExecutorName, Executors, Overridable, Overrides};
+pub use cluster::{Cluster, ClusterEnabled, PullSecrets};
+
 use super::values::{ImageAliases, ImageName, NamePattern, Network, Period, RegistryHost, Size};
 use emissary_core::image::Platform;
 use schemars::JsonSchema;
@@ -30,6 +36,10 @@ pub struct Settings {
     pub workflows: Workflows,
     /// What annotations on pods and Workflows may decide.
     pub overrides: Overrides,
+    /// Which executors there may be.
+    pub executors: Executors,
+    /// What is watched in the cluster.
+    pub cluster: Cluster,
     /// The platforms that images must agree on where a pod does not say where it runs, such as `[linux/amd64,
     /// linux/arm64]`. Empty: the one that the webhook itself runs on.
     #[schemars(with = "Vec<String>", extend("x-is" = "list of platforms"))]
@@ -270,28 +280,6 @@ pub enum WorkflowKind {
     WorkflowTemplate,
     ClusterWorkflowTemplate,
     CronWorkflow,
-}
-
-/// What annotations on pods and Workflows may decide.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Overrides {
-    /// The annotations `emissary-webhook.io/…` that count; any other is ignored.
-    pub allowed: Vec<Overridable>,
-}
-
-/// See [`Overrides::allowed`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overridable {
-    /// [`Settings::mode`].
-    Mode,
-    /// [`Rewrite::layout`].
-    Executor,
-    /// [`Settings::platforms`].
-    Platform,
-    /// [`Rewrite::wrap`].
-    Wrap,
 }
 
 /// How images are looked up.

@@ -1,8 +1,8 @@
 //! Settings as the other rooms take them.
 
 use super::options::{
-    Executor, Layout, LogFormat, LogLevel, Overridable, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite,
-    Settings, WorkflowKind,
+    Executor, ExecutorName, Layout, LogFormat, LogLevel, Overridable, Pin, PrivateNetworks, Profile, PullPolicy,
+    Registry, Rewrite, Settings, WorkflowKind,
 };
 use emissary_core::image::{ImageIndex, Platform};
 use emissary_core::pod::{self, ExecutorOptions, NamePatterns};
@@ -43,10 +43,16 @@ fn pod_options(settings: &Settings, index: &ImageIndex) -> pod::Options {
         injected_sidecars: patterns(injected_sidecars),
         wrap: patterns(wrap),
         platforms: if settings.platforms.is_empty() { vec![own_platform()] } else { settings.platforms.clone() },
+        platforms_assumed: settings.platforms.is_empty(),
         overrides: pod::Overrides {
             mode: allowed(Overridable::Mode),
+            executor: allowed(Overridable::Executor),
             platform: allowed(Overridable::Platform),
             wrap: allowed(Overridable::Wrap),
+        },
+        executors: pod::Executors {
+            others: settings.executors.allowed.iter().filter_map(other_executor).collect(),
+            choice: pod::ExecutorChoice::default(),
         },
         pin: match pin {
             Pin::Never => pod::Pin::Never,
@@ -61,6 +67,16 @@ fn pod_options(settings: &Settings, index: &ImageIndex) -> pod::Options {
 /// Where this program runs pods do too, as long as nobody says otherwise.
 fn own_platform() -> Platform {
     Platform::new("linux", std::env::consts::ARCH, None)
+}
+
+fn other_executor(name: &ExecutorName) -> Option<pod::Executor> {
+    match name {
+        ExecutorName::Docker => Some(pod::Executor::Docker),
+        ExecutorName::Kubelet => Some(pod::Executor::Kubelet),
+        ExecutorName::K8sApi => Some(pod::Executor::K8sApi),
+        ExecutorName::Pns => Some(pod::Executor::Pns),
+        ExecutorName::Emissary => None,
+    }
 }
 
 fn patterns(patterns: &[super::NamePattern]) -> NamePatterns {
@@ -175,6 +191,8 @@ fn stamp(settings: &Settings, index: &ImageIndex) -> String {
         rewrite,
         workflows: _,
         overrides,
+        executors: _,
+        cluster: _,
         platforms,
         registry: _,
         image_index: _,
