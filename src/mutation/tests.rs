@@ -18,7 +18,7 @@ async fn outcome(kind: Kind, operation: &str, object: &Value, old: Option<&Value
     let rules = Rules {
         pod: &pod::Options::default(),
         workflow: &WorkflowOptions { kinds: WorkflowKind::ALL.to_vec(), ..WorkflowOptions::default() },
-        indexes: Indexes { operator: &index, shipped: &shipped },
+        indexes: Indexes::new(&index, &shipped),
     };
     let keyring = Arc::new(Keyring::anonymous());
     let facts = Facts { namespace_labels: Vec::new(), keyring: Arc::clone(&keyring) };

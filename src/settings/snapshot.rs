@@ -46,7 +46,7 @@ impl Snapshot {
 
     /// The image indexes.
     pub fn indexes(&self) -> Indexes<'_> {
-        Indexes { operator: &self.index, shipped: &self.shipped }
+        Indexes::new(&self.index, &self.shipped)
     }
 
     /// How images are looked up; roots, proxies and the clock are the caller's to add.
