@@ -229,12 +229,7 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
 async fn report_settings(watch: Watch, check: server::Check, cancel: CancellationToken) {
     let mut reports = watch.report();
     loop {
-        let detail = {
-            let report = reports.borrow_and_update();
-            let mut lines: Vec<String> = report.problems.iter().map(|p| format!("not in effect: {p}")).collect();
-            lines.extend(report.restart.iter().map(|p| format!("needs a restart: {p}")));
-            lines.join("; ")
-        };
+        let detail = reports.borrow_and_update().lines().join("; ");
         check.ready(if detail.is_empty() { "all in effect".to_owned() } else { detail });
         tokio::select! {
             () = cancel.cancelled() => return,

@@ -149,7 +149,8 @@ mod tests {
             }
             index
         };
-        let (operator, controller) = (index(&["corp/*", "a"], "operator"), index(&["a", "b", "corp/x:1"], "controller"));
+        let (operator, controller) =
+            (index(&["corp/*", "a"], "operator"), index(&["a", "b", "corp/x:1"], "controller"));
         let (own, empty) = (index(&["a", "b", "c"], "own"), ImageIndex::default());
         let plain = Indexes { controller: Some(&controller), ..Indexes::new(&operator, &empty) };
         let adding = Indexes { adding: Some(&own), ..plain };
