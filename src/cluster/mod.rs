@@ -2,6 +2,8 @@
 //!
 //! Nothing here is asked for during an admission: informers keep what admissions need, tasks do the rest.
 
+pub mod watch;
+
 pub use kube::Client;
 
 /// Why there is no client of the API server.
@@ -23,3 +25,6 @@ pub async fn connect() -> Result<Client, ConnectError> {
     let config = kube::Config::infer().await.map_err(|error| ConnectError::Configuration(error.into()))?;
     Client::try_from(config).map_err(ConnectError::Client)
 }
+
+#[cfg(test)]
+mod tests;
