@@ -17,9 +17,10 @@ pub use metrics::Metrics;
 pub use route::routes;
 pub use waiting::Waiting;
 
-use crate::mutation::{Asking, Facts, Kind, Rules, Subject, Surroundings, mutate};
-use crate::settings::{self, Mode};
+use crate::mutation::{Asking, Facts, Kind, Labels, Rules, Subject, Surroundings, mutate};
+use crate::settings::{self, Belonging, Mode};
 use answer::Status;
+use emissary_contract::label;
 use emissary_core::object::{AdmissionRequest, ReviewError};
 use emissary_core::outcome::{Outcome, Skip};
 use emissary_registry::{Priority, Resolver};
@@ -91,7 +92,7 @@ impl Admission {
     }
 
     async fn respond(&self, request: &AdmissionRequest<'_>, kind: Kind, deadline: Instant) -> Response {
-        let Dependencies { settings, surroundings, resolver, waiting, metrics: _ } = &self.dependencies;
+        let Dependencies { settings, surroundings, resolver, waiting, metrics } = &self.dependencies;
         let Some(object) = request.object() else {
             return Response::allowed(&request.uid, Mode::Enforce, Outcome::Skip(Skip::Operation));
         };
@@ -106,8 +107,7 @@ impl Admission {
         };
         let snapshot = settings.snapshot();
         let facts: Facts = surroundings.facts(&subject);
-        let rules = Rules { pod: snapshot.pod(), workflow: snapshot.workflow(), indexes: snapshot.indexes() };
-        let mode = mode::effective(snapshot.settings.mode, &facts, &subject, rules.pod.overrides.mode);
+        let mode = mode::effective(snapshot.settings.mode, &facts, &subject, snapshot.pod().overrides.mode);
         if mode == Mode::Off {
             return Response::allowed(&request.uid, mode, Outcome::Skip(Skip::OptedOut));
         }
@@ -120,8 +120,16 @@ impl Admission {
             deadline,
             wait: &wait,
         };
+        let mut belonging = Belonging::Unasked;
+        let rules = |labels: &Labels<'_>| {
+            let instance = || labels.get(label::INSTANCE_ID);
+            let decisions = snapshot.decisions(subject.namespace.unwrap_or_default(), instance);
+            belonging = decisions.belonging;
+            Rules { pod: decisions.pod, workflow: decisions.workflow, indexes: decisions.indexes }
+        };
         match mutate(&subject, rules, &facts, asking).await {
             Ok(outcome) => {
+                metrics.belongs(belonging, &outcome);
                 log(&outcome, mode);
                 Response::of(&request.uid, mode, outcome)
             }

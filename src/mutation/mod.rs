@@ -4,6 +4,7 @@
 //! as values, or asks through [`Surroundings`].
 
 mod counts;
+mod labels;
 mod look_up;
 mod subject;
 
@@ -11,6 +12,7 @@ mod subject;
 mod tests;
 
 pub use counts::LookUpMetrics;
+pub use labels::Labels;
 pub use look_up::Asking;
 pub use subject::{Kind, Subject, Unreadable};
 
@@ -20,6 +22,25 @@ use emissary_core::pod::{self, Pod};
 use emissary_core::workflow;
 use emissary_registry::Keyring;
 use std::sync::Arc;
+
+/// Says which rules hold for an object.
+pub trait Choose<'a> {
+    /// The rules for an object with these labels.
+    fn rules(self, labels: &Labels<'_>) -> Rules<'a>;
+}
+
+/// The same for all.
+impl<'a> Choose<'a> for Rules<'a> {
+    fn rules(self, _: &Labels<'_>) -> Rules<'a> {
+        self
+    }
+}
+
+impl<'a, F: FnOnce(&Labels<'_>) -> Rules<'a>> Choose<'a> for F {
+    fn rules(self, labels: &Labels<'_>) -> Rules<'a> {
+        self(labels)
+    }
+}
 
 /// What an operator has decided, at one moment. Nothing later in the same mutation reads anything newer.
 #[derive(Debug, Clone, Copy)]
@@ -61,9 +82,9 @@ const POD_SECURITY_ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 ///
 /// # Errors
 /// [`Unreadable`] where the object is not what its kind says.
-pub async fn mutate<P>(
+pub async fn mutate<'a, P>(
     subject: &Subject<'_>,
-    rules: Rules<'_>,
+    rules: impl Choose<'a>,
     facts: &Facts,
     asking: Asking<'_, P>,
 ) -> Result<Outcome, Unreadable> {
@@ -74,12 +95,13 @@ pub async fn mutate<P>(
         Kind::Other => Ok(Outcome::Skip(Skip::OtherKind)),
         Kind::Pod if subject.operation != "CREATE" => Ok(Outcome::Skip(Skip::Operation)),
         Kind::Pod => {
-            let plan = {
+            let (plan, rules) = {
                 let pod = Pod::parse(subject.object)?;
+                let rules = rules.rules(&Labels::Read(pod.metadata()));
                 let restricted = facts.namespace_label(POD_SECURITY_ENFORCE) == Some("restricted");
                 let context = pod::Context { name: subject.name, namespace_restricted: restricted };
                 match pod::plan(&pod, &context, rules.pod, &rules.indexes) {
-                    Ok(plan) => plan,
+                    Ok(plan) => (plan, rules),
                     Err(skip) => return Ok(Outcome::Skip(skip)),
                 }
             };
@@ -91,6 +113,7 @@ pub async fn mutate<P>(
             if let Some(skip) = subject.workflow_skip(kind)? {
                 return Ok(Outcome::Skip(skip));
             }
+            let rules = rules.rules(&Labels::Unread(subject.object));
             let plan = match workflow::plan(subject.object, kind, rules.pod, rules.workflow, &rules.indexes)? {
                 Ok(plan) => plan,
                 Err(skip) => return Ok(Outcome::Skip(skip)),
