@@ -28,9 +28,9 @@ pub use feed::{ConfigMap, Feed, ObjectName, Role};
 pub use index_file::{IndexFile, parse_index, read_index};
 pub use layers::{Override, VARIABLE_PREFIX};
 pub use options::{
-    Admission, Controller, CredentialProviders, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode,
-    Overridable, Overrides, OwnIndexes, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite, Server, Settings,
-    WorkflowKind, Workflows,
+    Admission, Controller, CredentialProviders, DryRunReport, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel,
+    Mode, Overridable, Overrides, OwnIndexes, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite, Server,
+    Settings, WorkflowKind, Workflows,
 };
 pub use report::{ObjectProblem, Report};
 pub use snapshot::{Belonging, Decisions, Snapshot, Sources, load, shipped_index};
