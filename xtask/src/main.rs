@@ -2,6 +2,7 @@
 
 mod components;
 mod debian;
+mod kubernetes;
 mod progress;
 mod shell;
 mod test;
