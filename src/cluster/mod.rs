@@ -2,6 +2,9 @@
 //!
 //! Nothing here is asked for during an admission: informers keep what admissions need, tasks do the rest.
 
+mod events;
+
+pub use events::{Event, EventMetrics, Recorder, Regarding, Severity};
 pub use kube::Client;
 
 /// Why there is no client of the API server.
