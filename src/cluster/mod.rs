@@ -4,6 +4,9 @@
 
 pub mod watch;
 
+mod events;
+
+pub use events::{Event, EventMetrics, Recorder, Regarding, Severity};
 pub use kube::Client;
 
 /// Why there is no client of the API server.
