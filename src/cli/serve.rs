@@ -1,11 +1,12 @@
 use super::Exit;
+use super::cluster;
 use super::look_ups::proxies;
 use super::registries::{self, OperatorCredentials};
 use super::settings::{SettingsArguments, list, load, report};
 use crate::admission::{self, Admission, DryRuns, Waiting, report as report_of, routes};
 use crate::mutation::{Facts, LookUpMetrics, Subject, Surroundings};
 use crate::server::{self, CertificateSource, Drain, Limits, Readiness, StartError};
-use crate::settings::{DryRunReport, Settings, Watch, print};
+use crate::settings::{DryRunReport, Settings, SettingsMetrics, Watch, print};
 use anyhow::Context;
 use axum::Router;
 use clap::{Args, ValueEnum};
@@ -166,6 +167,8 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     let readiness = Readiness::default();
     let check = readiness.register("settings");
     tracker.spawn(report_settings(watch.clone(), check, rest.clone()));
+    ours.register_collector(Box::new(SettingsMetrics::new(watch.clone())));
+    cluster::follow(&watch, &readiness, ours, &tracker, &rest).await?;
 
     let options = server::Options {
         listen: server.listen,

@@ -14,6 +14,7 @@ mod index_file;
 mod index_map;
 mod keys;
 mod layers;
+mod metrics;
 mod options;
 mod quick;
 mod report;
@@ -27,10 +28,11 @@ pub use document::{print, reference, schema};
 pub use feed::{ConfigMap, Feed, ObjectName, Role};
 pub use index_file::{IndexFile, parse_index, read_index};
 pub use layers::{Override, VARIABLE_PREFIX};
+pub use metrics::SettingsMetrics;
 pub use options::{
-    Admission, Controller, CredentialProviders, DryRunReport, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel,
-    Mode, Overridable, Overrides, OwnIndexes, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite, Server,
-    Settings, WorkflowKind, Workflows,
+    Admission, Cluster, Connect, Controller, CredentialProviders, DryRunReport, Executor, ImageIndexFiles, Layout,
+    LogFormat, LogLevel, Mode, Overridable, Overrides, OwnIndexes, Pin, PrivateNetworks, Profile, PullPolicy, Registry,
+    Rewrite, Server, Settings, WorkflowKind, Workflows,
 };
 pub use report::{ObjectProblem, Report};
 pub use snapshot::{Belonging, Decisions, Snapshot, Sources, load, shipped_index};

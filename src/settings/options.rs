@@ -41,6 +41,8 @@ pub struct Settings {
     /// The workflow controllers of the cluster, whose own configuration counts for their pods and Workflows.
     #[schemars(extend("x-is" = "list of mappings, see below"))]
     pub controllers: Vec<Controller>,
+    /// What is watched in the cluster.
+    pub cluster: Cluster,
 }
 
 /// See [`Settings::mode`].
@@ -397,7 +399,7 @@ pub struct ImageIndexFiles {
 }
 
 /// Whose own ConfigMap `image-index` counts, and how much.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct OwnIndexes {
     /// The namespaces, as globs, whose own index answers for images that no index of the cluster knows.
@@ -406,6 +408,35 @@ pub struct OwnIndexes {
     /// namespace's workflow pods run.
     #[serde(rename = "override")]
     pub overriding: Vec<NamePattern>,
+}
+
+/// What is watched in the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Cluster {
+    /// Whether the API server is asked for anything: `in-cluster` (where the webhook runs in a pod with a service account),
+    /// `kubeconfig` (also elsewhere, by the file that `KUBECONFIG` names), `never`.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub connect: Connect,
+    /// The webhook's own namespace, where its image indexes are. Unset: that of its service account, or of the kubeconfig.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub namespace: Option<String>,
+    /// The only namespaces that are watched, each by itself; nothing is asked for in the whole cluster then. Empty: all.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub namespaces: Vec<String>,
+}
+
+/// See [`Cluster::connect`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Connect {
+    /// As a pod's service account.
+    #[default]
+    InCluster,
+    /// As whoever a kubeconfig says.
+    Kubeconfig,
+    /// Not at all.
+    Never,
 }
 
 /// One workflow controller (Argo).
