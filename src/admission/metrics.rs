@@ -73,14 +73,15 @@ impl Metrics {
         self.duration.observe(took.as_secs_f64());
     }
 
-    /// Counts an object that the webhook has something to do with, where whose it is is not clear.
+    /// Counts an object that the webhook has something to do with, where whose it is is not clear. One that comes back the
+    /// same (the API server asks again after its own plugins) is not counted twice.
     pub(super) fn belongs(&self, belonging: Belonging, outcome: &Outcome) {
         let reason = match belonging {
             Belonging::Unasked | Belonging::One => return,
             Belonging::Nobody => "none",
             Belonging::Several => "several",
         };
-        if !matches!(outcome, Outcome::Skip(_)) {
+        if matches!(outcome, Outcome::Rewrite(..) | Outcome::Denial(_)) {
             self.of_no_controller.get_or_create(&OfNoController { reason }).inc();
         }
     }

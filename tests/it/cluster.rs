@@ -14,7 +14,8 @@
 mod creation;
 mod harness;
 mod registration;
+mod sources;
 mod tenants;
 
-pub(crate) use harness::{Namespace, Refusal, cluster};
+pub(crate) use harness::{Cluster, Namespace, Refusal, cluster};
 pub(crate) use registration::{PODS, by_service, by_url, entry};
