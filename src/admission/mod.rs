@@ -19,7 +19,7 @@ pub use metrics::Metrics;
 pub use route::{report, routes};
 pub use waiting::Waiting;
 
-use crate::mutation::{Asking, Facts, Kind, Labels, Rules, Subject, Surroundings, mutate};
+use crate::mutation::{Asking, Facts, Kind, ObjectLabels, Rules, Subject, Surroundings, mutate};
 use crate::settings::{self, Belonging, Mode};
 use answer::Status;
 use emissary_contract::label;
@@ -126,7 +126,7 @@ impl Admission {
             wait: &wait,
         };
         let mut belonging = Belonging::Unasked;
-        let rules = |labels: &Labels<'_>| {
+        let rules = |labels: &ObjectLabels<'_>| {
             let instance = || labels.get(label::INSTANCE_ID);
             let decisions = snapshot.decisions(subject.namespace.unwrap_or_default(), instance);
             belonging = decisions.belonging;

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 /// An object's labels, read when one is asked for.
 #[derive(Debug, Clone, Copy)]
-pub enum Labels<'a> {
+pub enum ObjectLabels<'a> {
     /// They have been.
     Read(&'a Metadata<'a>),
     /// The whole object, as JSON text.
     Unread(&'a str),
 }
 
-impl<'a> Labels<'a> {
+impl<'a> ObjectLabels<'a> {
     /// A label's value. What is no object has none; why it is none is said by whoever reads the rest of it.
     pub fn get(&self, name: &str) -> Option<Cow<'a, str>> {
         #[derive(Deserialize)]

@@ -12,7 +12,7 @@ mod subject;
 mod tests;
 
 pub use counts::LookUpMetrics;
-pub use labels::Labels;
+pub use labels::ObjectLabels;
 pub use look_up::Asking;
 pub use subject::{Kind, Subject, Unreadable};
 
@@ -26,18 +26,18 @@ use std::sync::Arc;
 /// Says which rules hold for an object.
 pub trait Choose<'a> {
     /// The rules for an object with these labels.
-    fn rules(self, labels: &Labels<'_>) -> Rules<'a>;
+    fn rules(self, labels: &ObjectLabels<'_>) -> Rules<'a>;
 }
 
 /// The same for all.
 impl<'a> Choose<'a> for Rules<'a> {
-    fn rules(self, _: &Labels<'_>) -> Rules<'a> {
+    fn rules(self, _: &ObjectLabels<'_>) -> Rules<'a> {
         self
     }
 }
 
-impl<'a, F: FnOnce(&Labels<'_>) -> Rules<'a>> Choose<'a> for F {
-    fn rules(self, labels: &Labels<'_>) -> Rules<'a> {
+impl<'a, F: FnOnce(&ObjectLabels<'_>) -> Rules<'a>> Choose<'a> for F {
+    fn rules(self, labels: &ObjectLabels<'_>) -> Rules<'a> {
         self(labels)
     }
 }
@@ -56,7 +56,7 @@ pub struct Rules<'a> {
 /// What is known of an object's surroundings, at one moment.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// Labels of the object's namespace.
+    /// ObjectLabels of the object's namespace.
     pub namespace_labels: Vec<(String, String)>,
     /// The credentials that the object's look-ups may use.
     pub keyring: Arc<Keyring>,
@@ -97,7 +97,7 @@ pub async fn mutate<'a, P>(
         Kind::Pod => {
             let (plan, rules) = {
                 let pod = Pod::parse(subject.object)?;
-                let rules = rules.rules(&Labels::Read(pod.metadata()));
+                let rules = rules.rules(&ObjectLabels::Read(pod.metadata()));
                 let restricted = facts.namespace_label(POD_SECURITY_ENFORCE) == Some("restricted");
                 let context = pod::Context { name: subject.name, namespace_restricted: restricted };
                 match pod::plan(&pod, &context, rules.pod, &rules.indexes) {
@@ -113,7 +113,7 @@ pub async fn mutate<'a, P>(
             if let Some(skip) = subject.workflow_skip(kind)? {
                 return Ok(Outcome::Skip(skip));
             }
-            let rules = rules.rules(&Labels::Unread(subject.object));
+            let rules = rules.rules(&ObjectLabels::Unread(subject.object));
             let plan = match workflow::plan(subject.object, kind, rules.pod, rules.workflow, &rules.indexes)? {
                 Ok(plan) => plan,
                 Err(skip) => return Ok(Outcome::Skip(skip)),
