@@ -111,10 +111,16 @@ impl Admission {
             old_object: request.old_object(),
         };
         let snapshot = settings.snapshot();
-        let facts: Facts = surroundings.facts(&subject);
+        let mut facts: Facts = surroundings.facts(&subject);
         let mode = mode::effective(snapshot.settings.mode, &facts, &subject, snapshot.pod().overrides.mode);
         if mode == Mode::Off {
             return Response::allowed(&request.uid, mode, Outcome::Skip(Skip::OptedOut));
+        }
+        if kind == Kind::Pod
+            && snapshot.depends_on_workflow_labels()
+            && let (Some(namespace), Some(owner)) = (subject.namespace, subject.workflow_owner())
+        {
+            facts.workflow_labels = surroundings.workflow_labels(namespace, &owner).await;
         }
         let wait = || waiting.enter(subject.namespace.unwrap_or_default());
         let asking = Asking {

@@ -1,16 +1,17 @@
 use super::Exit;
-use super::cluster;
+use super::config_maps;
 use super::look_ups::proxies;
 use super::registries::{self, OperatorCredentials};
 use super::settings::{SettingsArguments, list, load, report};
 use crate::admission::{self, Admission, DryRuns, Waiting, report as report_of, routes};
+use crate::cluster::{self, watch::Watches};
 use crate::mutation::{Facts, LookUpMetrics, Subject, Surroundings};
 use crate::server::{self, CertificateSource, Drain, Limits, Readiness, StartError};
-use crate::settings::{DryRunReport, Settings, SettingsMetrics, Watch, print};
+use crate::settings::{ClusterEnabled, DryRunReport, Settings, SettingsMetrics, Watch, print};
 use anyhow::Context;
 use axum::Router;
 use clap::{Args, ValueEnum};
-use emissary_registry::Resolver;
+use emissary_registry::{Keyring, Resolver};
 use prometheus_client::registry::Registry;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -46,6 +47,9 @@ pub(super) struct Serve {
     /// Image index files. Repeatable.
     #[arg(long, value_name = "FILE")]
     image_index: Vec<PathBuf>,
+    /// Talk to the API server that this file names, as it says. Default: that of the pod's service account, if there is one.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     /// Credentials for registries, as docker keeps them in config.json. Given here they serve every namespace, unless
     /// registry.dockerConfigNamespaces lists some.
     #[arg(long, value_name = "FILE")]
@@ -73,6 +77,11 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:10250 or [::]:10250".to_owned())
 }
 
+/// How long readiness waits for the watches.
+const SETTLE: Duration = Duration::from_secs(10);
+/// How often readiness is told how they are doing.
+const TELL: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
     Text,
@@ -84,8 +93,8 @@ struct Alone(OperatorCredentials);
 
 impl Surroundings for Alone {
     fn facts(&self, subject: &Subject<'_>) -> Facts {
-        let keyring = self.0.to_namespace(subject.namespace.unwrap_or_default());
-        Facts { namespace_labels: Vec::new(), keyring: Arc::new(keyring) }
+        let keyring = subject.namespace.map_or_else(Keyring::anonymous, |namespace| self.0.to_namespace(namespace));
+        Facts { keyring: Arc::new(keyring), ..Facts::default() }
     }
 }
 
@@ -93,7 +102,7 @@ impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let path = |path: &PathBuf| serde_json::json!(path.display().to_string()).to_string();
         let address = |address: &SocketAddr| serde_json::json!(address).to_string();
-        let Self { mode, listen, plain_listen, certificate, key, image_index, docker_config, .. } = &self;
+        let Self { mode, listen, plain_listen, certificate, key, image_index, kubeconfig, docker_config, .. } = &self;
         let sources = self.settings.sources([
             ("--mode", "mode", mode.clone()),
             ("--listen", "server.listen", listen.as_ref().map(address)),
@@ -101,6 +110,7 @@ impl Serve {
             ("--certificate", "server.certificate", certificate.as_ref().map(path)),
             ("--key", "server.key", key.as_ref().map(path)),
             ("--image-index", "imageIndex.files", list(image_index.iter().map(|file| file.display()))),
+            ("--kubeconfig", "cluster.kubeconfig", kubeconfig.as_ref().map(path)),
             ("--docker-config", "registry.dockerConfig", docker_config.as_ref().map(path)),
             ("--plain-http", "registry.plainHTTP", list(&self.plain_http)),
             ("--allow-network", "registry.allowNetworks", list(&self.allow_network)),
@@ -154,21 +164,21 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     let server_metrics = server::Metrics::register(ours);
     ours.register_collector(Box::new(LookUpMetrics::new(resolver.clone())));
     let dry_runs = DryRuns::register(ours);
+    let readiness = Readiness::default();
+    let surroundings = surroundings(&watch, credentials, ours, &readiness, &tracker, &rest).await?;
     let waiting = Waiting::new(admission.max_waiting as usize, admission.max_waiting_per_namespace as usize);
     let answers = Admission::new(admission::Dependencies {
         settings: watch.clone(),
-        surroundings: Arc::new(Alone(credentials)),
+        surroundings,
         resolver,
         waiting,
         dry_runs: dry_runs.clone(),
         metrics: admission::Metrics::register(ours),
     });
 
-    let readiness = Readiness::default();
     let check = readiness.register("settings");
     tracker.spawn(report_settings(watch.clone(), check, rest.clone()));
     ours.register_collector(Box::new(SettingsMetrics::new(watch.clone())));
-    cluster::follow(&watch, &readiness, ours, &tracker, &rest).await?;
 
     let options = server::Options {
         listen: server.listen,
@@ -238,6 +248,66 @@ fn dry_run_report(readers: DryRunReport, dry_runs: DryRuns) -> Router {
         DryRunReport::Off => Router::new(),
         DryRunReport::Local => server::for_the_pod_itself(report_of(dry_runs)),
         DryRunReport::Open => report_of(dry_runs),
+    }
+}
+
+/// What is known around objects: of the cluster where there is one to talk to.
+async fn surroundings(
+    settings: &Watch,
+    credentials: OperatorCredentials,
+    metrics: &mut Registry,
+    readiness: &Readiness,
+    tracker: &TaskTracker,
+    rest: &CancellationToken,
+) -> anyhow::Result<Arc<dyn Surroundings>> {
+    let snapshot = settings.snapshot();
+    let cluster = &snapshot.settings.cluster;
+    let is_there = || cluster.kubeconfig.is_some() || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    match cluster.enabled {
+        ClusterEnabled::Never => return Ok(Arc::new(Alone(credentials))),
+        ClusterEnabled::Auto if !is_there() => {
+            tracing::info!("no API server is talked to: neither a kubeconfig nor a pod's service account is there");
+            return Ok(Arc::new(Alone(credentials)));
+        }
+        ClusterEnabled::Auto | ClusterEnabled::Always => {}
+    }
+    let client = cluster::connect(cluster.kubeconfig.as_deref())
+        .await
+        .context("cluster.kubeconfig, or cluster.enabled: never to serve without an API server")?;
+    let watches = Watches::default();
+    let options = cluster::Options {
+        cluster: cluster.clone(),
+        operator: Arc::new(move |namespace| credentials.to_namespace(namespace)),
+    };
+    let dependencies = cluster::watch::Dependencies {
+        client,
+        watches: watches.clone(),
+        tracker: tracker.clone(),
+        cancel: rest.clone(),
+    };
+    let known = cluster::start(options, &dependencies, metrics);
+    config_maps::follow(settings, &dependencies, readiness, metrics);
+    let check = readiness.register("cluster");
+    tracker.spawn(report_cluster(watches, check, rest.clone()));
+    Ok(known)
+}
+
+/// Not ready until the watches have what the API server has, but not for ever: whoever is asked by the API server reaches
+/// it or will, and a forbidden watch stays one. Afterwards always ready, with what is behind for people to read.
+async fn report_cluster(watches: Watches, check: server::Check, cancel: CancellationToken) {
+    let follow = async {
+        check.not_ready("the watches are not in step yet");
+        if !watches.settled(SETTLE).await {
+            tracing::warn!("ready without the whole cluster: {}", cluster::told(&watches));
+        }
+        loop {
+            check.ready(cluster::told(&watches));
+            tokio::time::sleep(TELL).await;
+        }
+    };
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = follow => {}
     }
 }
 

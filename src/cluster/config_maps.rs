@@ -69,9 +69,9 @@ impl ConfigMaps {
     /// Events are written on ConfigMaps that are not in effect as they are.
     pub fn start(settings: Watch, recorder: Recorder, dependencies: Dependencies) -> Initial {
         let snapshot = settings.snapshot();
-        let Cluster { namespace, namespaces, connect: _ } = &snapshot.settings.cluster;
-        let own = namespace.clone().unwrap_or_else(|| dependencies.client.default_namespace().to_owned());
-        let namespaces = namespaces.clone();
+        let Cluster { namespace, namespaces, .. } = &snapshot.settings.cluster;
+        let own = namespace.as_ref().map_or_else(|| dependencies.client.default_namespace(), |name| name.as_str());
+        let (own, namespaces) = (own.to_owned(), namespaces.iter().map(ToString::to_string).collect());
         let (tracker, cancel) = (dependencies.tracker.clone(), dependencies.cancel.clone());
         let (running, said) = (HashMap::new(), Said::new());
         let mut maps = Self { settings: settings.clone(), own, namespaces, recorder, dependencies, running, said };

@@ -2,16 +2,22 @@
 //!
 //! Nothing here is asked for during an admission: informers keep what admissions need, tasks do the rest.
 
-pub mod watch;
-
 mod config_maps;
 mod events;
-
-use crate::settings::Connect;
+mod facts;
+mod named;
+mod objects;
+mod store;
+pub mod watch;
 
 pub use config_maps::{ConfigMaps, Initial};
 pub use events::{Event, EventMetrics, Recorder, Regarding, Severity};
+pub use facts::{Known, OperatorKeyring, Options, start, told};
 pub use kube::Client;
+
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use std::path::Path;
 
 /// Why there is no client of the API server.
 #[derive(Debug, thiserror::Error)]
@@ -24,35 +30,23 @@ pub enum ConnectError {
     Client(#[source] kube::Error),
 }
 
-/// Where a pod has its service account's token.
-const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-
-/// Connects as the settings say. `None` where there is no API server to ask: they say so, or this is no pod with a service
+/// Connects to the API server that a kubeconfig names; without one to that of the usual kubeconfig, or of the pod's service
 /// account. Nothing is sent yet.
 ///
 /// # Errors
 /// [`ConnectError`].
-pub async fn connect_by(connect: Connect) -> Result<Option<Client>, ConnectError> {
-    let config = match connect {
-        Connect::Never => return Ok(None),
-        Connect::InCluster if !std::path::Path::new(TOKEN).exists() => return Ok(None),
-        Connect::InCluster => kube::Config::incluster().map_err(|error| ConnectError::Configuration(error.into()))?,
-        Connect::Kubeconfig => {
-            let options = kube::config::KubeConfigOptions::default();
-            let config = kube::Config::from_kubeconfig(&options).await;
-            config.map_err(|error| ConnectError::Configuration(error.into()))?
-        }
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
+    let config = match kubeconfig {
+        None => Config::infer().await.map_err(|error| ConnectError::Configuration(error.into())),
+        Some(file) => of_file(file).await,
     };
-    Client::try_from(config).map(Some).map_err(ConnectError::Client)
+    Client::try_from(config?).map_err(ConnectError::Client)
 }
 
-/// Connects to the API server that a kubeconfig names, or that the pod's service account belongs to. Nothing is sent yet.
-///
-/// # Errors
-/// [`ConnectError`].
-pub async fn connect() -> Result<Client, ConnectError> {
-    let config = kube::Config::infer().await.map_err(|error| ConnectError::Configuration(error.into()))?;
-    Client::try_from(config).map_err(ConnectError::Client)
+async fn of_file(file: &Path) -> Result<Config, ConnectError> {
+    let wrong = |error: KubeconfigError| ConnectError::Configuration(error.into());
+    let read = Kubeconfig::read_from(file).map_err(wrong)?;
+    Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.map_err(wrong)
 }
 
 #[cfg(test)]

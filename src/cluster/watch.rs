@@ -114,6 +114,11 @@ impl Target {
     pub const fn all(name: &'static str, resource: Resource) -> Self {
         Self { name, resource, namespace: None, labels: None, fields: None, metadata_only: false }
     }
+
+    /// The same, of which `metadata` is enough.
+    pub const fn metadata(name: &'static str, resource: Resource) -> Self {
+        Self { name, resource, namespace: None, labels: None, fields: None, metadata_only: true }
+    }
 }
 
 /// An object as the API server sent it.
@@ -137,6 +142,11 @@ impl std::fmt::Debug for Text<'_> {
 }
 
 impl<'a> Object<'a> {
+    #[cfg(test)]
+    pub(super) fn of(namespace: &'a str, name: &'a str, text: &'a str) -> Self {
+        Self { namespace, name, text: Text(text) }
+    }
+
     /// The fields that `T` names; the others are passed over.
     ///
     /// # Errors

@@ -14,13 +14,15 @@ mod tests;
 pub use counts::LookUpMetrics;
 pub use labels::ObjectLabels;
 pub use look_up::Asking;
-pub use subject::{Kind, Subject, Unreadable};
+pub use subject::{Kind, Owner, Subject, Unreadable};
 
 use emissary_core::lookup::Indexes;
-use emissary_core::outcome::{Outcome, Skip};
+use emissary_core::outcome::{Outcome, Skip, Warning};
 use emissary_core::pod::{self, Pod};
 use emissary_core::workflow;
 use emissary_registry::Keyring;
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// Says which rules hold for an object.
@@ -53,13 +55,22 @@ pub struct Rules<'a> {
     pub indexes: Indexes<'a>,
 }
 
+/// Labels of an object, shared by all who read them.
+pub type Labels = Arc<[(String, String)]>;
+
 /// What is known of an object's surroundings, at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// ObjectLabels of the object's namespace.
-    pub namespace_labels: Vec<(String, String)>,
+    /// Labels of the object's namespace.
+    pub namespace_labels: Labels,
     /// The credentials that the object's look-ups may use.
     pub keyring: Arc<Keyring>,
+    /// What is wrong with the credentials that it names; said where a look-up could have used them.
+    pub keyring_warnings: Vec<Warning>,
+    /// What the namespace's LimitRanges allow.
+    pub limits: Option<Arc<pod::Limits>>,
+    /// Labels of the Workflow that owns the object, where they matter and are known.
+    pub workflow_labels: Option<Labels>,
 }
 
 impl Facts {
@@ -73,6 +84,15 @@ impl Facts {
 pub trait Surroundings: Send + Sync {
     /// What is known of the object's surroundings now.
     fn facts(&self, subject: &Subject<'_>) -> Facts;
+
+    /// The labels of a Workflow, which may have been created a moment ago and not be known yet: waits a little for it.
+    fn workflow_labels<'s>(
+        &'s self,
+        _namespace: &'s str,
+        _owner: &'s Owner,
+    ) -> Pin<Box<dyn Future<Output = Option<Labels>> + Send + 's>> {
+        Box::pin(ready(None))
+    }
 }
 
 /// The label by which a namespace asks for Pod Security Admission (Kubernetes API).
@@ -99,15 +119,22 @@ pub async fn mutate<'a, P>(
                 let pod = Pod::parse(subject.object)?;
                 let rules = rules.rules(&ObjectLabels::Read(pod.metadata()));
                 let restricted = facts.namespace_label(POD_SECURITY_ENFORCE) == Some("restricted");
-                let context = pod::Context { name: subject.name, namespace_restricted: restricted };
+                let context = pod::Context {
+                    name: subject.name,
+                    namespace_restricted: restricted,
+                    limits: facts.limits.as_deref(),
+                    workflow_labels: facts.workflow_labels.as_deref(),
+                };
                 match pod::plan(&pod, &context, rules.pod, &rules.indexes) {
                     Ok(plan) => (plan, rules),
                     Err(skip) => return Ok(Outcome::Skip(skip)),
                 }
             };
             // Even for a pod that is denied anyway: its user is told everything at once.
-            let answers = asking.answers(&plan.look_ups()).await;
-            Ok(plan.apply(&answers, &rules.indexes))
+            let look_ups = plan.look_ups();
+            let warnings = if look_ups.is_empty() { &[] } else { facts.keyring_warnings.as_slice() };
+            let answers = asking.answers(&look_ups).await;
+            Ok(plan.apply(&answers, &rules.indexes).with_warnings(warnings))
         }
         Kind::Workflow(kind) => {
             if let Some(skip) = subject.workflow_skip(kind)? {
@@ -118,8 +145,10 @@ pub async fn mutate<'a, P>(
                 Ok(plan) => plan,
                 Err(skip) => return Ok(Outcome::Skip(skip)),
             };
-            let answers = asking.answers(&plan.look_ups()).await;
-            Ok(plan.apply(&answers, &rules.indexes))
+            let look_ups = plan.look_ups();
+            let warnings = if look_ups.is_empty() { &[] } else { facts.keyring_warnings.as_slice() };
+            let answers = asking.answers(&look_ups).await;
+            Ok(plan.apply(&answers, &rules.indexes).with_warnings(warnings))
         }
     }
 }

@@ -21,7 +21,7 @@ async fn outcome(kind: Kind, operation: &str, object: &Value, old: Option<&Value
         indexes: Indexes::new(&index, &shipped),
     };
     let keyring = Arc::new(Keyring::anonymous());
-    let facts = Facts { namespace_labels: Vec::new(), keyring: Arc::clone(&keyring) };
+    let facts = Facts { keyring: Arc::clone(&keyring), ..Facts::default() };
     let (object, old) = (object.to_string(), old.map(ToString::to_string));
     let subject = Subject {
         kind,

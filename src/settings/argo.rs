@@ -8,10 +8,11 @@ use super::feed::{ConfigMap, ObjectName};
 use super::index_file;
 use super::index_map::source;
 use super::layers;
+use super::rules::OfController;
 use super::tree::{Content, Entry, Node};
 use crate::manifest::{Place, Problem};
 use emissary_core::image::ImageIndex;
-use emissary_core::workflow::ControllerDefaults;
+use emissary_core::pod::ExecutorChoice;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ pub(super) struct ControllerLayer {
     pub(super) settings: Node,
     /// `images`.
     pub(super) images: Arc<ImageIndex>,
-    /// What the controller merges below a Workflow.
-    pub(super) defaults: ControllerDefaults,
+    /// What has no setting: `mainContainer`, `workflowDefaults`, `containerRuntimeExecutor` and `containerRuntimeExecutors`.
+    pub(super) adds: OfController,
     /// `instanceID`.
     pub(super) instance_id: Option<String>,
 }
@@ -32,17 +33,12 @@ pub(super) struct ControllerLayer {
 /// What a controller without a ConfigMap says.
 impl Default for ControllerLayer {
     fn default() -> Self {
-        Self {
-            settings: Node::empty(),
-            images: Arc::default(),
-            defaults: ControllerDefaults::default(),
-            instance_id: None,
-        }
+        Self { settings: Node::empty(), images: Arc::default(), adds: OfController::default(), instance_id: None }
     }
 }
 
 /// The fields that are looked at. What is wrong with any other is Argo's to say.
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 10] = [
     "images",
     "executor",
     "executorImage",
@@ -50,6 +46,8 @@ const FIELDS: [&str; 8] = [
     "executorResources",
     "mainContainer",
     "workflowDefaults",
+    "containerRuntimeExecutor",
+    "containerRuntimeExecutors",
     "instanceID",
 ];
 
@@ -80,13 +78,20 @@ pub(super) fn parse(object: &ObjectName, map: &ConfigMap) -> (ControllerLayer, V
     read(fields.read_into("instanceID", &mut layer.instance_id));
     let mut main = None;
     read(fields.read_into("mainContainer", &mut main));
-    layer.defaults.main_container = main.map(Value::Object);
+    layer.adds.defaults.main_container = main.map(Value::Object);
     if let Some(spec) = fields.get("workflowDefaults").and_then(|(defaults, _)| defaults.get("spec")) {
-        read(read_into(spec.get("podSpecPatch"), &mut layer.defaults.pod_spec_patch));
+        read(read_into(spec.get("podSpecPatch"), &mut layer.adds.defaults.pod_spec_patch));
         let mut defaults: Option<serde_json::Map<String, Value>> = None;
         read(read_into(spec.get("templateDefaults"), &mut defaults));
-        layer.defaults.template_defaults = defaults.map(|defaults| Value::Object(defaults).to_string());
+        layer.adds.defaults.template_defaults = defaults.map(|defaults| Value::Object(defaults).to_string());
     }
+    let (mut default, mut selected): (Option<String>, Option<Value>) = (None, None);
+    read(fields.read_into("containerRuntimeExecutor", &mut default));
+    read(fields.read_into("containerRuntimeExecutors", &mut selected));
+    let (choice, wrong) = ExecutorChoice::read(&selected.unwrap_or_default(), default.as_deref());
+    layer.adds.choice = choice;
+    let place = fields.get("containerRuntimeExecutors").map(|(node, _)| node.place.clone());
+    problems.extend(place.into_iter().flat_map(|place| wrong.iter().map(move |why| Problem::new(place.clone(), why))));
     (layer, index_file::first(problems))
 }
 
@@ -212,9 +217,9 @@ mod tests {
             (&executor.resources["limits"]["cpu"], &executor.security_context["runAsUser"]),
             (&1.into(), &8737.into())
         );
-        assert_eq!(layer.defaults.main_container.as_ref().unwrap()["command"][0], "x");
-        assert_eq!(layer.defaults.pod_spec_patch.as_deref(), Some("{}"));
-        assert_eq!(layer.defaults.template_defaults.as_deref(), Some(r#"{"container":{"command":["z"]}}"#));
+        assert_eq!(layer.adds.defaults.main_container.as_ref().unwrap()["command"][0], "x");
+        assert_eq!(layer.adds.defaults.pod_spec_patch.as_deref(), Some("{}"));
+        assert_eq!(layer.adds.defaults.template_defaults.as_deref(), Some(r#"{"container":{"command":["z"]}}"#));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::keys::KEYS;
 use super::layers;
 use super::options::{Controller, OwnIndexes, Settings};
 use super::report::{ObjectProblem, Report};
-use super::rules::Made;
+use super::rules::{Made, OfController};
 use super::snapshot::{Controlled, OwnIndex, Snapshot, Sources, shipped_index};
 use super::tree::Node;
 use super::values::NamePattern;
@@ -323,7 +323,7 @@ impl Composer {
     /// Makes what follows from the settings and the indexes.
     fn finished(&mut self) -> Snapshot {
         let Snapshot { settings, index, .. } = &self.current;
-        let made = Made::of(settings, &[index], None);
+        let made = Made::of(settings, &[index], OfController::default());
         let controllers = settings.controllers.iter().map(|controller| self.controlled(controller)).collect();
         (self.current.made, self.current.controllers) = (made, controllers);
         self.current.clone()
@@ -333,7 +333,7 @@ impl Composer {
         let Controller { namespace, config_map, instance_id, managed_namespaces } = controller;
         let object = ObjectName { namespace: namespace.clone(), name: config_map.clone() };
         let layer = self.controllers.get(&object).and_then(|held| held.good.clone()).unwrap_or_default();
-        let ControllerLayer { settings: lowest, images, defaults, instance_id: configured } = layer;
+        let ControllerLayer { settings: lowest, images, adds, instance_id: configured } = layer;
         let mut settings = self.current.settings.clone();
         // Each layer is valid, and nothing in `executor` depends on anything else: so is the whole.
         if let Ok(Settings { executor, .. }) = layers::check(&self.merged(Some(&lowest))) {
@@ -342,7 +342,7 @@ impl Composer {
         Controlled {
             instance_id: instance_id.clone().or(configured).unwrap_or_default(),
             managed_namespaces: managed_namespaces.clone(),
-            made: Made::of(&settings, &[&self.current.index, &images], Some(defaults)),
+            made: Made::of(&settings, &[&self.current.index, &images], adds),
             images,
         }
     }

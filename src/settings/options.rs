@@ -4,6 +4,10 @@
 //! A key is live unless it is marked `x-reload: restart`. Ranges stand in the schema (`range`, `x-minimum`,
 //! `x-maximum`) and are checked from there, so what the documentation says is what holds.
 
+mod cluster;
+
+pub use cluster::{Cluster, ClusterEnabled, PullSecrets};
+
 use super::values::{ImageAliases, ImageName, NamePattern, Network, Period, RegistryHost, Size};
 use emissary_core::image::Platform;
 use schemars::JsonSchema;
@@ -30,6 +34,10 @@ pub struct Settings {
     pub workflows: Workflows,
     /// What annotations on pods and Workflows may decide.
     pub overrides: Overrides,
+    /// Which executors there may be.
+    pub executors: Executors,
+    /// What is watched in the cluster.
+    pub cluster: Cluster,
     /// The platforms that images must agree on where a pod does not say where it runs, such as `[linux/amd64,
     /// linux/arm64]`. Empty: the one that the webhook itself runs on.
     #[schemars(with = "Vec<String>", extend("x-is" = "list of platforms"))]
@@ -41,8 +49,6 @@ pub struct Settings {
     /// The workflow controllers of the cluster, whose own configuration counts for their pods and Workflows.
     #[schemars(extend("x-is" = "list of mappings, see below"))]
     pub controllers: Vec<Controller>,
-    /// What is watched in the cluster.
-    pub cluster: Cluster,
 }
 
 /// See [`Settings::mode`].
@@ -287,12 +293,34 @@ pub struct Overrides {
 pub enum Overridable {
     /// [`Settings::mode`].
     Mode,
-    /// [`Rewrite::layout`].
+    /// Which of [`Executors::allowed`] the pod is for.
     Executor,
     /// [`Settings::platforms`].
     Platform,
     /// [`Rewrite::wrap`].
     Wrap,
+}
+
+/// Which executors there may be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Executors {
+    /// The executors that a pod's annotation, where `overrides.allowed` lists it, or Argo's configuration
+    /// (`containerRuntimeExecutor`, `containerRuntimeExecutors`) may choose. A pod for another one than emissary is left
+    /// alone; a choice that is not listed is as if it had not been made.
+    pub allowed: Vec<ExecutorName>,
+}
+
+/// An executor of Argo's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum ExecutorName {
+    Docker,
+    Kubelet,
+    K8sApi,
+    Pns,
+    Emissary,
 }
 
 /// How images are looked up.
@@ -410,35 +438,6 @@ pub struct OwnIndexes {
     pub overriding: Vec<NamePattern>,
 }
 
-/// What is watched in the cluster.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Cluster {
-    /// Whether the API server is asked for anything: `in-cluster` (where the webhook runs in a pod with a service account),
-    /// `kubeconfig` (also elsewhere, by the file that `KUBECONFIG` names), `never`.
-    #[schemars(extend("x-reload" = "restart"))]
-    pub connect: Connect,
-    /// The webhook's own namespace, where its image indexes are. Unset: that of its service account, or of the kubeconfig.
-    #[schemars(extend("x-reload" = "restart"))]
-    pub namespace: Option<String>,
-    /// The only namespaces that are watched, each by itself; nothing is asked for in the whole cluster then. Empty: all.
-    #[schemars(extend("x-reload" = "restart"))]
-    pub namespaces: Vec<String>,
-}
-
-/// See [`Cluster::connect`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Connect {
-    /// As a pod's service account.
-    #[default]
-    InCluster,
-    /// As whoever a kubeconfig says.
-    Kubeconfig,
-    /// Not at all.
-    Never,
-}
-
 /// One workflow controller (Argo).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -522,6 +521,12 @@ impl Default for Rewrite {
             wrap: Vec::new(),
             pin: Pin::default(),
         }
+    }
+}
+
+impl Default for Executors {
+    fn default() -> Self {
+        Self { allowed: vec![ExecutorName::Emissary] }
     }
 }
 

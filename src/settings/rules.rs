@@ -1,11 +1,11 @@
 //! Settings as the other rooms take them.
 
 use super::options::{
-    Executor, Layout, LogFormat, LogLevel, Overridable, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite,
-    Settings, WorkflowKind,
+    Executor, ExecutorName, Layout, LogFormat, LogLevel, Overridable, Pin, PrivateNetworks, Profile, PullPolicy,
+    Registry, Rewrite, Settings, WorkflowKind,
 };
 use emissary_core::image::{ImageIndex, Platform};
-use emissary_core::pod::{self, ExecutorOptions, NamePatterns};
+use emissary_core::pod::{self, ExecutorChoice, ExecutorOptions, NamePatterns};
 use emissary_core::workflow::{ControllerDefaults, Kind, WorkflowOptions};
 use serde_json::Value;
 
@@ -16,15 +16,24 @@ pub(super) struct Made {
     pub(super) workflow: WorkflowOptions,
 }
 
+/// What a workflow controller's configuration adds to the settings; nothing where none is known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OfController {
+    /// What the controller merges below a Workflow.
+    pub(super) defaults: ControllerDefaults,
+    /// Which executor it gives a Workflow.
+    pub(super) choice: ExecutorChoice,
+}
+
 impl Made {
     /// `indexes` are those that decide, `controller` what a workflow controller adds where one is known.
-    pub(super) fn of(settings: &Settings, indexes: &[&ImageIndex], controller: Option<ControllerDefaults>) -> Self {
-        let controller = controller.unwrap_or_default();
-        Self { pod: pod_options(settings, indexes), workflow: workflow_options(settings, controller) }
+    pub(super) fn of(settings: &Settings, indexes: &[&ImageIndex], controller: OfController) -> Self {
+        let OfController { defaults, choice } = controller;
+        Self { pod: pod_options(settings, indexes, choice), workflow: workflow_options(settings, defaults) }
     }
 }
 
-fn pod_options(settings: &Settings, indexes: &[&ImageIndex]) -> pod::Options {
+fn pod_options(settings: &Settings, indexes: &[&ImageIndex], choice: ExecutorChoice) -> pod::Options {
     let Rewrite { profile, layout, harden_argo_containers, init_after_proxies, injected_sidecars, wrap, pin } =
         &settings.rewrite;
     let allowed = |what| settings.overrides.allowed.contains(&what);
@@ -47,8 +56,13 @@ fn pod_options(settings: &Settings, indexes: &[&ImageIndex]) -> pod::Options {
         platforms: if settings.platforms.is_empty() { vec![own_platform()] } else { settings.platforms.clone() },
         overrides: pod::Overrides {
             mode: allowed(Overridable::Mode),
+            executor: allowed(Overridable::Executor),
             platform: allowed(Overridable::Platform),
             wrap: allowed(Overridable::Wrap),
+        },
+        executors: pod::Executors {
+            others: settings.executors.allowed.iter().filter_map(other_executor).collect(),
+            choice,
         },
         pin: match pin {
             Pin::Never => pod::Pin::Never,
@@ -63,6 +77,16 @@ fn pod_options(settings: &Settings, indexes: &[&ImageIndex]) -> pod::Options {
 /// Where this program runs pods do too, as long as nobody says otherwise.
 fn own_platform() -> Platform {
     Platform::new("linux", std::env::consts::ARCH, None)
+}
+
+fn other_executor(name: &ExecutorName) -> Option<pod::Executor> {
+    match name {
+        ExecutorName::Docker => Some(pod::Executor::Docker),
+        ExecutorName::Kubelet => Some(pod::Executor::Kubelet),
+        ExecutorName::K8sApi => Some(pod::Executor::K8sApi),
+        ExecutorName::Pns => Some(pod::Executor::Pns),
+        ExecutorName::Emissary => None,
+    }
 }
 
 fn patterns(patterns: &[super::NamePattern]) -> NamePatterns {
@@ -178,11 +202,12 @@ fn stamp(settings: &Settings, indexes: &[&ImageIndex]) -> String {
         rewrite,
         workflows: _,
         overrides,
+        executors: _,
+        cluster: _,
         platforms,
         registry: _,
         image_index: _,
         controllers: _,
-        cluster: _,
     } = settings;
     let decisive = serde_json::json!([executor, rewrite, overrides, platforms]).to_string();
     // FNV-1a: the same in every build and on every machine, which no hasher of the standard library promises.

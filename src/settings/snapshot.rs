@@ -5,7 +5,7 @@ use super::index_file;
 use super::layers::Override;
 use super::options::Settings;
 use super::report::Report;
-use super::rules::{Made, registry_options};
+use super::rules::{Made, OfController, registry_options};
 use super::tree::Node;
 use super::values::NamePattern;
 use crate::manifest::{Place, Problem};
@@ -133,6 +133,13 @@ impl Snapshot {
         decisions
     }
 
+    /// Whether the labels of the Workflow that owns a pod may decide by which executor the pod is run, under any of the
+    /// controllers.
+    pub fn depends_on_workflow_labels(&self) -> bool {
+        let of_controllers = self.controllers.iter().map(|controller| &controller.made);
+        of_controllers.chain([&self.made]).any(|made| made.pod.executors.depends_on_labels())
+    }
+
     /// How images are looked up; roots, proxies and the clock are the caller's to add.
     pub fn registry(&self) -> emissary_registry::Options {
         registry_options(&self.settings.registry)
@@ -148,7 +155,7 @@ impl Snapshot {
 impl Default for Snapshot {
     fn default() -> Self {
         let (settings, index) = (Settings::default(), Arc::default());
-        let made = Made::of(&settings, &[&index], None);
+        let made = Made::of(&settings, &[&index], OfController::default());
         let (controllers, own) = (Vec::new(), Arc::default());
         Self { settings, index, shipped: shipped_index(), generation: 1, merged: Node::empty(), made, controllers, own }
     }

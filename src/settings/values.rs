@@ -21,6 +21,10 @@ pub struct ImageName(String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NamePattern(String);
 
+/// A namespace's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceName(String);
+
 /// A network in CIDR notation, such as `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network(pub ipnet::IpNet);
@@ -125,6 +129,17 @@ impl FromStr for NamePattern {
     }
 }
 
+impl FromStr for NamespaceName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let right =
+            (1..=63).contains(&text.len()) && text.bytes().all(valid) && !text.starts_with('-') && !text.ends_with('-');
+        right.then(|| Self(text.to_owned())).ok_or("a namespace's name is made of a-z, 0-9 and -, such as team-a")
+    }
+}
+
 impl FromStr for Network {
     type Err = &'static str;
 
@@ -181,6 +196,13 @@ impl NamePattern {
     }
 }
 
+impl NamespaceName {
+    /// As written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl RegistryHost {
     /// As written.
     pub fn as_str(&self) -> &str {
@@ -229,6 +251,12 @@ impl fmt::Display for ImageName {
 }
 
 impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for NamespaceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -284,6 +312,7 @@ as_text!(
     Size: "size",
     ImageName: "image",
     NamePattern: "name or pattern",
+    NamespaceName: "namespace",
     Network: "network",
     RegistryHost: "registry"
 );

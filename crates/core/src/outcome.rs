@@ -29,6 +29,18 @@ impl Outcome {
         }
     }
 
+    /// The same with more to be said, where anything can be said beside the result.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: &[Warning]) -> Self {
+        if let Self::Unchanged(findings) | Self::Rewrite(_, findings) = &mut self
+            && !warnings.is_empty()
+        {
+            findings.warnings.extend_from_slice(warnings);
+            findings.warnings.sort();
+        }
+        self
+    }
+
     /// What is to be said beside the result, where there is something.
     pub fn findings(&self) -> Option<&Findings> {
         match self {
@@ -61,6 +73,8 @@ pub enum Skip {
     SpecUnchanged,
     /// A kind that nothing here rewrites.
     OtherKind,
+    /// For another executor, which the operator allows.
+    OtherExecutor,
 }
 
 impl Skip {
@@ -77,6 +91,7 @@ impl Skip {
             Self::KindNotListed => "kind-not-listed",
             Self::SpecUnchanged => "spec-unchanged",
             Self::OtherKind => "other-kind",
+            Self::OtherExecutor => "other-executor",
         }
     }
 }
@@ -256,6 +271,20 @@ pub enum Warning {
     /// A container that somebody else put in.
     #[error("container {0} is not the workflow's; it is not wrapped and nothing waits for it")]
     NotWrapped(String),
+    /// A pull secret that a look-up could not use.
+    #[error("image pull secret {secret} is not used: {why}")]
+    PullSecret {
+        /// The secret's name.
+        secret: String,
+        /// What is wrong with it, without anything of its content.
+        why: String,
+    },
+    /// An annotation asks for an executor that the operator does not allow.
+    #[error("annotation emissary-webhook.io/executor={0:?} is ignored: executors.allowed does not list it")]
+    ExecutorNotAllowed(String),
+    /// An annotation of ours that the operator lets nobody decide by.
+    #[error("annotation {0} is ignored: overrides.allowed does not list it")]
+    AnnotationIgnored(&'static str),
     /// A mount that `wait` cannot have, since it depends on the container's own variables.
     #[error("container {container}: mount {path} uses subPathExpr; outputs below it cannot be collected")]
     MountNotMirrored {

@@ -18,11 +18,14 @@ const EFFECT: Duration = Duration::from_secs(1);
 
 /// A webhook that lives in `home` and asks the API server as whom `kubeconfig` says.
 fn watching(kubeconfig: &Path, home: &str, settings: &str) -> Serve {
-    let settings = format!("{settings}\nmode: enforce\ncluster: {{connect: kubeconfig, namespace: {home}}}\n");
+    let settings = format!("{settings}\nmode: enforce\ncluster: {{namespace: {home}}}\n");
     // No registry is asked long: what no index knows is to be denied at once.
-    serve(&settings)
-        .flags(&["--set", "registry.allow=[none.example.com]"])
-        .variable("KUBECONFIG", kubeconfig.as_os_str())
+    serve(&settings).flags(&[
+        "--set",
+        "registry.allow=[none.example.com]",
+        "--kubeconfig",
+        &kubeconfig.display().to_string(),
+    ])
 }
 
 /// A namespace whose pods the webhook is asked about.
@@ -205,7 +208,7 @@ async fn a_namespaces_own_index_counts_only_as_far_as_it_is_granted() {
     apply(&shop, &own("/shops")).await;
     apply(&bank, &own("/banks")).await;
 
-    let head = format!("mode: enforce\ncluster: {{connect: kubeconfig, namespace: {}}}\n", home.name);
+    let head = format!("mode: enforce\ncluster: {{namespace: {}}}\n", home.name);
     let grant = |grants: &str| webhook_write(&webhook, &format!("{head}imageIndex: {{namespaces: {{{grants}}}}}\n"));
     // Nothing that a cluster's index knows is shadowed by an addition.
     grant("add: ['*']");

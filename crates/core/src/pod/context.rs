@@ -1,3 +1,5 @@
+use super::limits::Limits;
+
 /// What is known of a pod beside the pod itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Context<'a> {
@@ -5,4 +7,8 @@ pub struct Context<'a> {
     pub name: Option<&'a str>,
     /// Whether the namespace enforces Pod Security Standards' `restricted`.
     pub namespace_restricted: bool,
+    /// What the namespace's LimitRanges allow; `None` where they are not known.
+    pub limits: Option<&'a Limits>,
+    /// The labels of the Workflow that owns the pod; `None` where they are not known.
+    pub workflow_labels: Option<&'a [(String, String)]>,
 }

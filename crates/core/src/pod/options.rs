@@ -1,3 +1,4 @@
+use super::executor::Executors;
 use crate::image::{Aliases, Platform, Reference, ReferenceError};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde_json::Value;
@@ -24,6 +25,8 @@ pub struct Options {
     pub platforms: Vec<Platform>,
     /// Which annotations of ours count on a pod.
     pub overrides: Overrides,
+    /// Which pods are left to another executor.
+    pub executors: Executors,
     /// Whether images are written with their digest.
     pub pin: Pin,
     /// Other names of registries: images are matched and looked up by their canonical names.
@@ -100,6 +103,8 @@ pub struct ExecutorOptions {
 pub struct Overrides {
     /// `emissary-webhook.io/mode`.
     pub mode: bool,
+    /// `emissary-webhook.io/executor`.
+    pub executor: bool,
     /// `emissary-webhook.io/platform`.
     pub platform: bool,
     /// `emissary-webhook.io/wrap`.
@@ -165,6 +170,7 @@ impl Default for Options {
             wrap: NamePatterns::default(),
             platforms: vec![Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None }],
             overrides: Overrides::default(),
+            executors: Executors::default(),
             pin: Pin::default(),
             aliases: Aliases::default(),
             stamp: String::new(),

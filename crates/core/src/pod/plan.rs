@@ -57,7 +57,7 @@ struct Pinned {
 /// A [`Skip`] where the pod is none of ours.
 pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &Indexes<'_>) -> Result<Plan, Skip> {
     let mut draft = Draft::new(pod);
-    draft.warnings.extend(select(pod, options)?);
+    draft.warnings.extend(select(pod, context, options)?);
     let shape = match recognise(pod) {
         Ok(shape) if shape.too_old => return Err(Skip::ArgoTooOld),
         Ok(shape) => shape,
@@ -82,6 +82,7 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
         profile: options.profile,
         pod: &pod.spec.security_context,
         windows: placement.windows,
+        limits: context.limits,
         writes_tmp: template.as_ref().is_some_and(Template::is_resource),
     };
 

@@ -34,7 +34,7 @@ fn pass(pod: &Value, options: &Options, restricted: bool) -> Outcome {
     let pod = Pod::parse(&text).unwrap();
     let empty = ImageIndex::default();
     let indexes = Indexes::new(&empty, &empty);
-    let context = Context { name: None, namespace_restricted: restricted };
+    let context = Context { namespace_restricted: restricted, ..Context::default() };
     match pod::plan(&pod, &context, options, &indexes) {
         Err(skip) => Outcome::Skip(skip),
         Ok(plan) => {
