@@ -28,3 +28,26 @@ impl<'a> ObjectLabels<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_found_wherever_it_is_read() {
+        let text = r#"{"metadata": {"labels": {"a": "1", "b": "\u0032"}}}"#;
+        let metadata: Metadata<'_> = serde_json::from_str(r#"{"labels": {"a": "1"}}"#).unwrap();
+        let table = [
+            (ObjectLabels::Unread(text), "a", Some("1")),
+            (ObjectLabels::Unread(text), "b", Some("2")),
+            (ObjectLabels::Unread(text), "c", None),
+            (ObjectLabels::Unread("{}"), "a", None),
+            (ObjectLabels::Unread("no object"), "a", None),
+            (ObjectLabels::Read(&metadata), "a", Some("1")),
+            (ObjectLabels::Read(&metadata), "b", None),
+        ];
+        for (labels, name, expected) in table {
+            assert_eq!(labels.get(name).as_deref(), expected, "{labels:?} {name}");
+        }
+    }
+}

@@ -248,9 +248,15 @@ mod tests {
             ("executorImagePullPolicy", "Always"),
             ("executorResources", "limits: {cpu: 1}\nrequests: {cpu: 1}\n"),
             ("containerRuntimeExecutor", "docker"),
+            ("containerRuntimeExecutors", "- {name: pns, selector: {matchLabels: {executor: pns}}}\n"),
         ];
-        let (_, settings, problems) = read(&old);
+        let (layer, settings, problems) = read(&old);
         assert_eq!(problems, [""; 0]);
+        let choice = &layer.adds.choice;
+        assert_eq!(
+            (choice.choose(Some(&[])), choice.choose(Some(&[("executor".into(), "pns".into())]))),
+            ("docker", "pns")
+        );
         assert_eq!(settings.executor.image.as_str(), "corp/argoexec:v2.12.0");
         assert_eq!(settings.executor.resources.len(), 2);
         let (_, settings, _) = read(&[&old[..], &[("executor", "resources: {limits: {cpu: 2}}\n")]].concat());
@@ -266,6 +272,7 @@ mod tests {
             ("executor", "imagePullPolicy: Never\nimage: corp/Argoexec\n"),
             ("mainContainer", "[]\n"),
             ("workflowDefaults", "spec:\n  podSpecPatch: {a: b}\n"),
+            ("containerRuntimeExecutors", "- {selector: {}}\n"),
         ]);
         let expected = [
             "ConfigMap argo/c, key images:3:14: other: expected a list of words",
@@ -273,6 +280,7 @@ mod tests {
             "ConfigMap argo/c, key instanceID:1:1: instanceID: expected text, found a list",
             "ConfigMap argo/c, key mainContainer:1:1: mainContainer: expected a mapping of keys, found a list",
             "ConfigMap argo/c, key workflowDefaults:2:17: expected text, found a mapping",
+            "ConfigMap argo/c, key containerRuntimeExecutors:1:1: containerRuntimeExecutors[0]: missing field `name`",
         ];
         assert_eq!(problems.len(), expected.len(), "{problems:#?}");
         for (problem, expected) in problems.iter().zip(expected) {

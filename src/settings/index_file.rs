@@ -11,7 +11,9 @@ use std::sync::Arc;
 const ENTRY_KEYS: [&str; 5] = ["entrypoint", "cmd", "platforms", "command", "args"];
 
 /// More would only bury the first.
-const MOST_PROBLEMS: usize = 20;
+pub(super) const MOST_PROBLEMS: usize = 20;
+/// The rest of a text, in characters, is what somebody wrote into a key.
+const LONGEST_PROBLEM: usize = 1000;
 
 /// Reads an index file.
 ///
@@ -67,9 +69,15 @@ pub(super) fn is_named_as_one(key: &str) -> bool {
     [".yaml", ".yml", ".json"].iter().any(|end| key.ends_with(end))
 }
 
-/// As many problems as are worth saying.
+/// As many problems as are worth saying, and as much of each.
 pub(super) fn first(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.truncate(MOST_PROBLEMS);
+    for Problem { text, .. } in &mut problems {
+        if let Some((end, _)) = text.char_indices().nth(LONGEST_PROBLEM) {
+            text.truncate(end);
+            text.push('…');
+        }
+    }
     problems
 }
 

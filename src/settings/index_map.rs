@@ -18,7 +18,12 @@ pub(super) struct IndexMap {
     keys: BTreeMap<String, Key>,
     /// Images that more than one of its keys names.
     duplicates: Vec<Problem>,
+    /// It has more keys than anybody needs, and none of them is looked at.
+    overfull: Option<Problem>,
 }
+
+/// A ConfigMap has room for a million of them, each of which would be kept.
+const MOST_KEYS: usize = 256;
 
 #[derive(Debug, Default)]
 struct Key {
@@ -34,6 +39,14 @@ impl IndexMap {
     /// Takes the ConfigMap's new content, whose texts may have `limit` bytes together, decompressed. Returns whether entries
     /// may have changed.
     pub(super) fn update(&mut self, object: &ObjectName, map: &ConfigMap, limit: usize) -> bool {
+        let count = map.data.len() + map.binary_data.len();
+        self.overfull = (count > MOST_KEYS).then(|| {
+            let text = format!("not read: it has {count} keys, and {MOST_KEYS} are the most; put more into each");
+            Problem::new(Place::whole(format!("ConfigMap {object}")), text)
+        });
+        if self.overfull.is_some() {
+            return false;
+        }
         let before = self.keys.len();
         self.keys.retain(|key, _| map.data.contains_key(key) || map.binary_data.contains_key(key));
         let mut changed = self.keys.len() != before;
@@ -71,13 +84,14 @@ impl IndexMap {
     /// What is in effect, as an index of its own.
     pub(super) fn merged(&mut self) -> ImageIndex {
         let (index, duplicates) = merge(self.files().map(|file| ((), file)));
-        self.duplicates = duplicates.into_iter().map(|((), problem)| problem).collect();
+        self.duplicates = index_file::first(duplicates.into_iter().map(|((), problem)| problem).collect());
         index
     }
 
     /// What is wrong now.
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.keys.values().flat_map(|key| &key.held.problems).chain(&self.duplicates)
+        let of_keys = self.keys.values().flat_map(|key| &key.held.problems);
+        self.overfull.iter().chain(of_keys).chain(&self.duplicates).take(index_file::MOST_PROBLEMS)
     }
 }
 
@@ -188,6 +202,9 @@ mod tests {
     fn what_cannot_be_read_is_said() {
         let bomb = gzip(&vec![b' '; 200 * LIMIT]);
         assert!(bomb.len() < LIMIT);
+        let many: Vec<(String, String)> = (0..=MOST_KEYS).map(|n| (format!("{n}.yaml"), String::new())).collect();
+        let many = many.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+        let long = format!("? {}\n: 7\n", "a".repeat(10_000));
         let two = gzip(format!("a: {{cmd: [{}]}}\n", "x".repeat(LIMIT / 2)).as_bytes());
         let mut broken = gzip(b"a: {cmd: [x]}\n");
         broken.truncate(15);
@@ -197,12 +214,15 @@ mod tests {
             (vec![], vec![("a.yaml.gz", broken)], "key a.yaml.gz: it begins as gzip does"),
             (vec![], vec![("a.yaml", vec![0xff, 0xfe])], "key a.yaml: it is neither text"),
             (vec![], vec![("a.yaml", gzip(&[0xff]))], "key a.yaml: what gzip compressed in it is no text"),
+            (many, vec![], "ConfigMap argo/image-index: not read: it has 257 keys, and 256 are the most"),
+            (vec![("a.yaml", &*long)], vec![], "key a.yaml:2:3: aaaa"),
             (vec![("readme", "x")], vec![], "key readme: not read: entries stand in a key `images`"),
         ] {
             let mut index = IndexMap::default();
             index.update(&object(), &map(&data, &binary), LIMIT);
             let problems = problems(&index);
             assert!(problems.len() == 1 && problems[0].contains(expected), "{expected}: {problems:?}");
+            assert!(problems[0].len() < 1500, "a text of a stranger's is cut");
         }
     }
 }
