@@ -649,4 +649,49 @@ mod tests {
         assert!(bench.put(Role::Labelled, "w/more", map("index.yaml", "more: {cmd: [x]}\n")));
         assert_eq!((bench.snapshot.index.len(), place(&bench)), (20_001, before), "the same parsed entries");
     }
+
+    #[test]
+    fn what_the_documentation_shows_is_in_effect_as_it_stands() {
+        #[derive(serde::Deserialize)]
+        struct Manifest {
+            kind: String,
+            metadata: Metadata,
+            data: BTreeMap<String, String>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Metadata {
+            namespace: String,
+            name: String,
+            #[serde(default)]
+            labels: BTreeMap<String, String>,
+        }
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configmaps.md")).unwrap();
+        let blocks: Vec<&str> = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        let (maps, settings): (Vec<&str>, Vec<&str>) = blocks.iter().partition(|block| block.contains("kind: "));
+        assert_eq!((maps.len(), settings.len()), (4, 2));
+        let mut bench = Bench::start(&settings.concat());
+        let start = Place::whole("docs/configmaps.md");
+        for block in maps {
+            let Manifest { kind, metadata, data } = crate::manifest::parse_yaml(block, &start, 10).unwrap().value;
+            let Metadata { namespace, name, labels } = metadata;
+            let role = match name.as_str() {
+                "image-index" => Role::Index,
+                _ if labels.get(emissary_core::names::IMAGE_INDEX).is_some_and(|value| value == "true") => {
+                    Role::Labelled
+                }
+                _ => Role::Controller,
+            };
+            let map = ConfigMap { data, ..ConfigMap::default() };
+            assert!(kind == "ConfigMap" && bench.put(role, &format!("{namespace}/{name}"), map), "{block}");
+        }
+        assert_eq!(bench.report, Report::default());
+        let image = |namespace, instance| {
+            let decisions = bench.decisions(namespace, instance);
+            (decisions.belonging, decisions.pod.executor.image.rsplit_once(':').unwrap().1.to_owned())
+        };
+        assert_eq!(image("x", "main"), (Belonging::One, "v4.1.2".to_owned()));
+        assert_eq!(image("batch-1", "batch"), (Belonging::One, "v3.6.10".to_owned()));
+        assert_eq!(image("x", "batch").0, Belonging::Nobody);
+        assert_eq!(bench.runs("x", "registry.example.com/notebooks/a:1").as_deref(), Some(" by index"));
+    }
 }
