@@ -11,14 +11,19 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The types of an image pull secret, each with the key that its credentials are under (Kubernetes API).
-pub(super) const SECRET_TYPES: [(&str, &str); 2] =
-    [("kubernetes.io/dockerconfigjson", ".dockerconfigjson"), ("kubernetes.io/dockercfg", ".dockercfg")];
+/// The types of an image pull secret, each with the key that its credentials are under (Kubernetes API), and what is watched
+/// by it.
+pub(super) const SECRET_TYPES: [(&str, &str, Target); 2] = [
+    ("kubernetes.io/dockerconfigjson", ".dockerconfigjson", Target::all("dockerconfigjson-secrets", SECRETS)),
+    ("kubernetes.io/dockercfg", ".dockercfg", Target::all("dockercfg-secrets", SECRETS)),
+];
+/// A secret that is named is watched whatever its type is.
+pub(super) const NAMED_SECRETS: Target = Target::all("named-secrets", SECRETS);
+const SECRETS: Resource = Resource::core("secrets");
 
 pub(super) const NAMESPACES: Target = Target::metadata("namespaces", Resource::core("namespaces"));
-pub(super) const SECRETS: Target = Target::all("pull secrets", Resource::core("secrets"));
-pub(super) const ACCOUNTS: Target = Target::all("service accounts", Resource::core("serviceaccounts"));
-pub(super) const LIMIT_RANGES: Target = Target::all("limit ranges", Resource::core("limitranges"));
+pub(super) const ACCOUNTS: Target = Target::all("service-accounts", Resource::core("serviceaccounts"));
+pub(super) const LIMIT_RANGES: Target = Target::all("limit-ranges", Resource::core("limitranges"));
 pub(super) const WORKFLOWS: Target =
     Target::metadata("workflows", Resource { group: "argoproj.io", version: "v1alpha1", plural: "workflows" });
 
@@ -70,7 +75,7 @@ pub(super) fn credentials(object: &Object<'_>) -> Result<Credentials, Unreadable
         data: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
     }
     let Secret { r#type: kind, data } = object.read()?;
-    let key = SECRET_TYPES.iter().find(|(name, _)| *name == kind).map(|(_, key)| *key).unwrap_or_default();
+    let key = SECRET_TYPES.iter().find(|(name, ..)| *name == kind).map(|(_, key, _)| *key).unwrap_or_default();
     let encoded = data.as_ref().and_then(|data| data.get(key));
     let decoded = encoded.map(|text| STANDARD.decode(text.as_bytes())).transpose();
     let decoded = decoded.map_err(|_| Unreadable("its data is not Base64".to_owned()))?;

@@ -95,7 +95,7 @@ impl Resource {
 /// What to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// A word for logs, metrics and readiness.
+    /// A word for logs, metrics and readiness; no two targets of one scope have the same.
     pub name: &'static str,
     /// The resource.
     pub resource: Resource,
@@ -118,6 +118,18 @@ impl Target {
     /// The same, of which `metadata` is enough.
     pub const fn metadata(name: &'static str, resource: Resource) -> Self {
         Self { name, resource, namespace: None, labels: None, fields: None, metadata_only: true }
+    }
+
+    /// Where, for people: the namespace, and the object's name where only one is watched; `None` for the whole cluster.
+    fn scope(&self) -> Option<String> {
+        let only =
+            self.fields.iter().flat_map(|fields| fields.split(',')).find_map(|f| f.strip_prefix("metadata.name="));
+        match (&self.namespace, only) {
+            (None, None) => None,
+            (Some(one), None) => Some(one.clone()),
+            (None, Some(one)) => Some(one.to_owned()),
+            (Some(namespace), Some(only)) => Some(format!("{namespace}/{only}")),
+        }
     }
 }
 
@@ -241,7 +253,7 @@ pub fn start(target: Target, sink: Box<dyn Sink>, dependencies: &Dependencies) -
 
 fn start_at(pace: Pace, target: Target, sink: Box<dyn Sink>, dependencies: &Dependencies) -> Handle {
     let Dependencies { client, watches, tracker, cancel } = dependencies;
-    let (reporter, status) = watches.register(target.name, target.namespace.as_deref());
+    let (reporter, status) = watches.register(target.name, target.scope());
     let cancel = cancel.child_token();
     let run = Run { target, sink, client: client.clone(), reporter, version: None, page: PAGE, pace };
     let cancelled = cancel.clone();
@@ -666,6 +678,21 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         kept.until(&[("a/one", "1")]).await;
+    }
+
+    #[test]
+    fn scopes_name_the_namespace_and_the_one_object() {
+        let table = [
+            (None, None, None),
+            (Some("a"), None, Some("a")),
+            (Some("a"), Some("type=x,metadata.name=b"), Some("a/b")),
+            (None, Some("metadata.name=b"), Some("b")),
+            (Some("a"), Some("type=x"), Some("a")),
+        ];
+        for (namespace, fields, scope) in table {
+            let (namespace, fields) = (namespace.map(str::to_owned), fields.map(str::to_owned));
+            assert_eq!(Target { namespace, fields, ..Target::all("x", MAPS) }.scope().as_deref(), scope);
+        }
     }
 
     #[test]

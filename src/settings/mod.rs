@@ -36,5 +36,7 @@ pub use options::{
 };
 pub use report::{ObjectProblem, Report};
 pub use snapshot::{Belonging, Decisions, Snapshot, Sources, load, shipped_index};
-pub use values::{ImageAliases, ImageName, NamePattern, NamespaceName, Network, Period, RegistryHost, Size};
+pub use values::{
+    ImageAliases, ImageName, NamePattern, NamespaceName, Network, Period, RegistryHost, SecretName, Size,
+};
 pub use watch::Watch;

@@ -4,10 +4,12 @@
 //! A key is live unless it is marked `x-reload: restart`. Ranges stand in the schema (`range`, `x-minimum`,
 //! `x-maximum`) and are checked from there, so what the documentation says is what holds.
 
+mod choice;
 mod cluster;
 mod executor;
 mod indexes;
 
+pub use choice::{ExecutorName, Executors, Overridable, Overrides};
 pub use cluster::{Cluster, ClusterEnabled, PullSecrets};
 pub use executor::{Executor, LogFormat, LogLevel, PullPolicy};
 pub use indexes::{Controller, ImageIndexFiles, OwnIndexes};
@@ -224,50 +226,6 @@ pub enum WorkflowKind {
     CronWorkflow,
 }
 
-/// What annotations on pods and Workflows may decide.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Overrides {
-    /// The annotations `emissary-webhook.io/…` that count; any other is ignored.
-    pub allowed: Vec<Overridable>,
-}
-
-/// See [`Overrides::allowed`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overridable {
-    /// [`Settings::mode`].
-    Mode,
-    /// Which of [`Executors::allowed`] the pod is for.
-    Executor,
-    /// [`Settings::platforms`].
-    Platform,
-    /// [`Rewrite::wrap`].
-    Wrap,
-}
-
-/// Which executors there may be.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Executors {
-    /// The executors that a pod's annotation, where `overrides.allowed` lists it, or Argo's configuration
-    /// (`containerRuntimeExecutor`, `containerRuntimeExecutors`) may choose. A pod for another one than emissary is left
-    /// alone; a choice that is not listed is as if it had not been made.
-    pub allowed: Vec<ExecutorName>,
-}
-
-/// An executor of Argo's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum ExecutorName {
-    Docker,
-    Kubelet,
-    K8sApi,
-    Pns,
-    Emissary,
-}
-
 /// How images are looked up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -401,12 +359,6 @@ impl Default for Rewrite {
             wrap: Vec::new(),
             pin: Pin::default(),
         }
-    }
-}
-
-impl Default for Executors {
-    fn default() -> Self {
-        Self { allowed: vec![ExecutorName::Emissary] }
     }
 }
 

@@ -25,6 +25,10 @@ pub struct NamePattern(String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamespaceName(String);
 
+/// A secret's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretName(String);
+
 /// A network in CIDR notation, such as `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network(pub ipnet::IpNet);
@@ -137,6 +141,16 @@ impl FromStr for NamespaceName {
         let right =
             (1..=63).contains(&text.len()) && text.bytes().all(valid) && !text.starts_with('-') && !text.ends_with('-');
         right.then(|| Self(text.to_owned())).ok_or("a namespace's name is made of a-z, 0-9 and -, such as team-a")
+    }
+}
+
+impl FromStr for SecretName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        let right = (1..=253).contains(&text.len()) && text.bytes().all(valid);
+        right.then(|| Self(text.to_owned())).ok_or("a secret's name is made of a-z, 0-9, - and ., such as regcred")
     }
 }
 
@@ -262,6 +276,12 @@ impl fmt::Display for NamespaceName {
     }
 }
 
+impl fmt::Display for SecretName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -314,7 +334,8 @@ as_text!(
     NamePattern: "name or pattern",
     NamespaceName: "namespace",
     Network: "network",
-    RegistryHost: "registry"
+    RegistryHost: "registry",
+    SecretName: "secret"
 );
 
 #[cfg(test)]

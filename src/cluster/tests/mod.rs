@@ -141,6 +141,14 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
         uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')).collect();
     let path = uri.path().to_owned();
     let number = |key: &str| query.get(key).and_then(|text| text.parse::<usize>().ok());
+    // Such as type=kubernetes.io/dockercfg.
+    let selector = query.get("fieldSelector").map(|text| text.replace("%3D", "=").replace("%2F", "/"));
+    let selected = move |object: &Value| {
+        let field = selector.as_deref().and_then(|selector| selector.split_once('='));
+        field.is_none_or(|(key, value)| {
+            object.pointer(&format!("/{}", key.replace('.', "/"))).is_some_and(|field| field == value)
+        })
+    };
     let hung_up = {
         let mut collections = shared.collections.lock().unwrap();
         let collection = collections.entry(path.clone()).or_default();
@@ -152,9 +160,10 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
         if !query.contains_key("watch") {
             let from = number("continue").unwrap_or(0);
             let limit = number("limit").unwrap_or(usize::MAX);
-            let items: Vec<&Value> = collection.objects.iter().skip(from).take(limit).collect();
+            let items: Vec<&Value> =
+                collection.objects.iter().filter(|object| selected(object)).skip(from).take(limit).collect();
             let to = from + items.len();
-            let more = if to < collection.objects.len() { to.to_string() } else { String::new() };
+            let more = if items.len() == limit { to.to_string() } else { String::new() };
             let version = collection.events.len().to_string();
             let list = json!({"metadata": {"resourceVersion": version, "continue": more}, "items": items});
             return list.to_string().into_response();
@@ -162,28 +171,34 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
         collection.hung_up
     };
     let from = number("resourceVersion").unwrap_or(0);
-    let lines = stream::unfold((shared, path, from), move |(shared, path, from)| async move {
-        loop {
-            let changed = Arc::clone(&shared.changed).notified_owned();
-            let line = {
-                let collections = shared.collections.lock().unwrap();
-                let collection = &collections[&path];
-                if collection.hung_up > hung_up || from == usize::MAX {
-                    return None;
+    let selected = Arc::new(selected);
+    let lines = stream::unfold((shared, path, from), move |(shared, path, mut from)| {
+        let selected = Arc::clone(&selected);
+        async move {
+            loop {
+                let changed = Arc::clone(&shared.changed).notified_owned();
+                let line = {
+                    let collections = shared.collections.lock().unwrap();
+                    let collection = &collections[&path];
+                    if collection.hung_up > hung_up || from == usize::MAX {
+                        return None;
+                    }
+                    if from < collection.oldest {
+                        Some((json!({"type": "ERROR", "object": status(410, "too old")}), usize::MAX))
+                    } else {
+                        let ours = |(kind, object): &&(&str, Value)| *kind == "DELETED" || selected(object);
+                        from += collection.events.iter().skip(from).take_while(|event| !ours(event)).count();
+                        let event = collection.events.get(from);
+                        event.map(|(kind, object)| (json!({"type": kind, "object": object}), from + 1))
+                    }
+                };
+                match line {
+                    Some((line, next)) => {
+                        let line = Bytes::from(format!("{line}\n"));
+                        return Some((Ok::<_, std::convert::Infallible>(line), (shared, path, next)));
+                    }
+                    None => changed.await,
                 }
-                if from < collection.oldest {
-                    Some((json!({"type": "ERROR", "object": status(410, "too old")}), usize::MAX))
-                } else {
-                    let event = collection.events.get(from);
-                    event.map(|(kind, object)| (json!({"type": kind, "object": object}), from + 1))
-                }
-            };
-            match line {
-                Some((line, next)) => {
-                    let line = Bytes::from(format!("{line}\n"));
-                    return Some((Ok::<_, std::convert::Infallible>(line), (shared, path, next)));
-                }
-                None => changed.await,
             }
         }
     });

@@ -72,8 +72,8 @@ const WORDS: [&str; 5] = ["starting", "synced", "forbidden", "absent", "failing"
 pub struct Status {
     /// What is watched.
     pub name: &'static str,
-    /// Where; `None` is the whole cluster.
-    pub namespace: Option<String>,
+    /// Where: a namespace, an object, `NAMESPACE/OBJECT`; `None` is the whole cluster.
+    pub scope: Option<String>,
     /// How it is doing.
     pub state: State,
     /// Whether a list was ever complete.
@@ -89,8 +89,8 @@ pub struct Status {
 impl fmt::Display for Status {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name)?;
-        if let Some(namespace) = &self.namespace {
-            write!(formatter, " in {namespace}")?;
+        if let Some(scope) = &self.scope {
+            write!(formatter, " in {scope}")?;
         }
         write!(formatter, " {}", self.state.word())?;
         match self.state.why() {
@@ -105,10 +105,10 @@ impl fmt::Display for Status {
 pub struct Watches(Arc<Mutex<Vec<Receiver<Status>>>>);
 
 impl Watches {
-    pub(super) fn register(&self, name: &'static str, namespace: Option<&str>) -> (Reporter, Receiver<Status>) {
+    pub(super) fn register(&self, name: &'static str, scope: Option<String>) -> (Reporter, Receiver<Status>) {
         let (sender, receiver) = channel(Status {
             name,
-            namespace: namespace.map(str::to_owned),
+            scope,
             state: State::Starting,
             known: false,
             objects: 0,
@@ -144,9 +144,8 @@ impl Watches {
 impl Collector for Watches {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let statuses = self.statuses();
-        let labels = |status: &Status| {
-            [("watch", status.name.to_owned()), ("namespace", status.namespace.clone().unwrap_or_default())]
-        };
+        let labels =
+            |status: &Status| [("watch", status.name.to_owned()), ("scope", status.scope.clone().unwrap_or_default())];
         let help = "Objects of the API server that are kept, by watch";
         let mut family = encoder.encode_descriptor("watch_objects", help, None, MetricType::Gauge)?;
         for status in &statuses {
@@ -157,8 +156,8 @@ impl Collector for Watches {
         let mut family = encoder.encode_descriptor("watch_state", help, None, MetricType::Gauge)?;
         for status in &statuses {
             for word in WORDS {
-                let [watch, namespace] = labels(status);
-                let labels = [watch, namespace, ("state", word.to_owned())];
+                let [watch, scope] = labels(status);
+                let labels = [watch, scope, ("state", word.to_owned())];
                 let gauge = ConstGauge::new(i64::from(word == status.state.word()));
                 gauge.encode(family.encode_family(&labels)?)?;
             }
@@ -189,7 +188,7 @@ impl Reporter {
             if matches!(status.state, State::Synced { .. }) {
                 return false;
             }
-            tracing::info!(watch = status.name, namespace = status.namespace, objects, "synced");
+            tracing::info!(watch = status.name, scope = status.scope, objects, "synced");
             status.known = true;
             status.state = State::Synced { since: SystemTime::now() };
             true
@@ -217,7 +216,7 @@ impl Reporter {
             let changed = status.state != state;
             if changed {
                 let why = state.why();
-                tracing::warn!(watch = status.name, namespace = status.namespace, why, "the watch is {}", state.word());
+                tracing::warn!(watch = status.name, scope = status.scope, why, "the watch is {}", state.word());
                 status.state = state;
             }
             changed

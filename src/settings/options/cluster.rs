@@ -1,6 +1,6 @@
 //! What of the cluster is watched.
 
-use crate::settings::values::NamespaceName;
+use crate::settings::values::{NamespaceName, SecretName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -30,6 +30,9 @@ pub struct Cluster {
     /// See `pullSecrets`.
     #[schemars(extend("x-reload" = "restart"))]
     pub pull_secret_namespaces: Vec<NamespaceName>,
+    /// The only pull secrets that are read there, as a Role may grant them by `resourceNames`. Empty: all.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub pull_secret_names: Vec<SecretName>,
     /// Whether LimitRanges are watched, so that what is injected keeps within them.
     #[schemars(extend("x-reload" = "restart"))]
     pub limit_ranges: bool,
@@ -74,6 +77,7 @@ impl Default for Cluster {
             namespaces: Vec::new(),
             pull_secrets: PullSecrets::default(),
             pull_secret_namespaces: Vec::new(),
+            pull_secret_names: Vec::new(),
             limit_ranges: true,
             workflow_labels: false,
         }
