@@ -13,9 +13,13 @@
 
 mod creation;
 mod harness;
+mod limits;
+mod neighbours;
 mod registration;
+mod rolling;
 mod sources;
 mod tenants;
+mod workflows;
 
-pub(crate) use harness::{Cluster, Namespace, Refusal, cluster};
-pub(crate) use registration::{PODS, by_service, by_url, entry};
+pub(crate) use harness::{Cluster, Namespace, Refusal, cluster, cluster_with_argo};
+pub(crate) use registration::{PODS, WORKFLOWS, by_service, by_url, entry};

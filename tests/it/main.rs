@@ -13,3 +13,4 @@ mod messages;
 mod oracle;
 mod oracles;
 mod serve;
+mod versions;

@@ -11,7 +11,7 @@ use std::{env, fs};
 use anyhow::{Context as _, bail};
 
 use crate::progress::Progress;
-use crate::{debian, kubernetes, shell};
+use crate::{debian, go_module, kubernetes, shell};
 
 /// A program that tests need and this repository does not build.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ enum Source {
     Debian(debian::Package),
     /// Programs that belong together, in a folder.
     Kubernetes,
+    /// No program but files, in a folder.
+    Module(go_module::Module),
 }
 
 /// Every component there is.
@@ -66,6 +68,16 @@ pub(crate) const TABLE: &[Component] = &[
         source: Source::Kubernetes,
         install: "install Go (https://go.dev/dl), or name a folder of envtest: \
                   export KUBEBUILDER_ASSETS=$(go run sigs.k8s.io/controller-runtime/tools/setup-envtest@latest use -p path)",
+    },
+    Component {
+        program: "argo-workflows",
+        variable: "EMISSARY_TEST_ARGO_WORKFLOWS",
+        source: Source::Module(go_module::Module {
+            path: "github.com/argoproj/argo-workflows/v3",
+            version: "v3.7.3",
+            sum: "h1:b0o03RTLXIL7lQunDEvLoDTeI5TbfXe2obGaItvvifk=",
+        }),
+        install: "install Go (https://go.dev/dl)",
     },
 ];
 
@@ -102,6 +114,7 @@ impl Component {
             Source::Debian(package) => on_path(self.program, env::var_os("PATH").as_deref())
                 .map_or_else(|| package.provision(self.program, cache, &progress), Ok),
             Source::Kubernetes => kubernetes::provision(self.variable, cache, &progress),
+            Source::Module(module) => module.provision(cache, &progress),
         };
         match found {
             Ok(program) => {

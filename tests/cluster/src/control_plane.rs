@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -6,12 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::assets::Assets;
 use crate::kubeconfig::{by_certificate, kubeconfig};
 use crate::pki::{ADMIN, Pki, PkiError, USERS, User, write_private};
-use crate::processes::{Processes, SpawnError};
+use crate::processes::{Processes, SpawnError, behind};
 
 /// A busy machine of two processors takes a fifth of it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -19,6 +20,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// The first address of the range is that of the Service `kubernetes`.
 const SERVICE_RANGE: &str = "10.0.0.0/24";
 const KUBERNETES_SERVICE: &str = "10.0.0.1";
+
+/// The file with the API server's address, written last.
+const SERVER: &str = "server";
 
 /// How a control plane is to be.
 #[derive(Debug, Clone)]
@@ -87,12 +91,30 @@ pub enum StartError {
 }
 
 impl StartError {
-    fn preparing<E: Into<Box<dyn std::error::Error + Send + Sync>>>(doing: String) -> impl FnOnce(E) -> Self {
+    pub(crate) fn preparing<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        doing: String,
+    ) -> impl FnOnce(E) -> Self {
         move |error| Self::Prepare { doing, source: error.into() }
     }
 }
 
 impl ControlPlane {
+    /// The one that was started in `folder` and runs still.
+    pub fn running(assets: &Assets, folder: &Path, prefix: &[String]) -> Option<Self> {
+        let processes = Processes::of(folder, prefix);
+        let running = processes.running();
+        let runs = |name: &str| running.iter().any(|one| one == name);
+        let server = fs::read_to_string(folder.join(SERVER)).ok()?;
+        (runs("etcd") && runs("kube-apiserver")).then(|| Self {
+            assets: assets.clone(),
+            folder: folder.to_owned(),
+            server,
+            has_controllers: runs("kube-controller-manager"),
+            processes,
+            prefix: prefix.to_vec(),
+        })
+    }
+
     /// Starts one in `folder`, which exists and is empty; returns when it answers and has what every cluster has.
     ///
     /// # Errors
@@ -127,13 +149,10 @@ impl ControlPlane {
         let server = format!("https://{}", SocketAddr::new(reached, secure));
         for User { name, .. } in USERS {
             let user = by_certificate(&pki.file(&format!("{name}.crt")), &pki.file(&format!("{name}.key")));
-            let file = kubeconfig_file(folder, name);
-            write_private(&file, &kubeconfig(&server, &pki.file("ca.crt"), user).to_string())
-                .map_err(StartError::preparing(format!("write {}", file.display())))?;
+            write(&kubeconfig_file(folder, name), &kubeconfig(&server, &pki.file("ca.crt"), user))?;
         }
         let audit = folder.join("audit-policy.json");
-        write_private(&audit, &audit_policy().to_string())
-            .map_err(StartError::preparing(format!("write {}", audit.display())))?;
+        write(&audit, &audit_policy())?;
 
         let start = |name: &'static str, arguments: Vec<OsString>| {
             processes.spawn(name, &assets.program(name), &arguments).map(|child| Starting { name, child, processes })
@@ -159,6 +178,7 @@ impl ControlPlane {
             let [port] = free_ports().map_err(StartError::preparing("find a free port".to_owned()))?;
             start("kube-scheduler", scheduler_arguments(folder, port))?;
         }
+        write_private(&folder.join(SERVER), &server).map_err(StartError::preparing("write its address".to_owned()))?;
         Ok((server, has_controllers))
     }
 
@@ -228,16 +248,12 @@ impl Starting<'_> {
     }
 }
 
+fn write(file: &Path, content: &Value) -> Result<(), StartError> {
+    write_private(file, &content.to_string()).map_err(StartError::preparing(format!("write {}", file.display())))
+}
+
 fn kubectl(assets: &Assets, folder: &Path, prefix: &[String]) -> Command {
-    let program = assets.program("kubectl");
-    let mut command = match prefix.split_first() {
-        None => Command::new(program),
-        Some((first, rest)) => {
-            let mut command = Command::new(first);
-            command.args(rest).arg(program);
-            command
-        }
-    };
+    let mut command = behind(prefix, &assets.program("kubectl"));
     command.arg("--kubeconfig").arg(kubeconfig_file(folder, ADMIN.name)).stdin(Stdio::null());
     command
 }
@@ -251,7 +267,7 @@ fn audit_log(folder: &Path) -> PathBuf {
 }
 
 /// Who creates and changes what a webhook may be asked about.
-fn audit_policy() -> serde_json::Value {
+fn audit_policy() -> Value {
     json!({
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",

@@ -14,7 +14,9 @@ mod control_plane;
 mod kubeconfig;
 mod pki;
 mod processes;
+mod serving;
 
 pub use assets::{Assets, MissingProgram};
 pub use control_plane::{ControlPlane, Options, StartError};
 pub use processes::{Processes, SpawnError, Watchdog};
+pub use serving::Serving;

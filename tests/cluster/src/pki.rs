@@ -1,8 +1,7 @@
 use std::fs;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-
-use std::io::{self, Write as _};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -46,19 +45,8 @@ pub(crate) enum PkiError {
 impl Pki {
     /// Makes everything anew; `names` are those of the API server, DNS names or addresses.
     pub(crate) fn make(folder: PathBuf, names: &[String]) -> Result<Self, PkiError> {
-        fs::create_dir_all(&folder).map_err(|source| PkiError::Write { file: folder.clone(), source })?;
-        let pki = Self { folder };
-        let mut authority = CertificateParams::new(Vec::new())?;
-        authority.distinguished_name = subject("test-cluster", None);
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
-        pki.write("ca.crt", &authority.pem())?;
-
-        let mut server = CertificateParams::new(names)?;
-        server.distinguished_name = subject("kube-apiserver", None);
-        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        pki.leaf("apiserver", server, &authority)?;
+        let (pki, authority) = Self::with_authority(folder)?;
+        pki.server("apiserver", "kube-apiserver", names, &authority)?;
         for User { name, user, group } in USERS {
             let mut client = CertificateParams::new(Vec::new())?;
             client.distinguished_name = subject(user, group);
@@ -70,6 +58,38 @@ impl Pki {
         pki.write("sa.key", &tokens.serialize_pem())?;
         pki.write("sa.pub", &tokens.public_key_pem())?;
         Ok(pki)
+    }
+
+    /// An authority and `tls.crt` with `tls.key` alone, for these names.
+    pub(crate) fn serving(folder: PathBuf, names: &[String]) -> Result<Self, PkiError> {
+        let (pki, authority) = Self::with_authority(folder)?;
+        pki.server("tls", "server", names, &authority)?;
+        Ok(pki)
+    }
+
+    fn with_authority(folder: PathBuf) -> Result<(Self, CertifiedIssuer<'static, KeyPair>), PkiError> {
+        fs::create_dir_all(&folder).map_err(|source| PkiError::Write { file: folder.clone(), source })?;
+        let pki = Self { folder };
+        let mut authority = CertificateParams::new(Vec::new())?;
+        authority.distinguished_name = subject("test-cluster", None);
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+        pki.write("ca.crt", &authority.pem())?;
+        Ok((pki, authority))
+    }
+
+    fn server(
+        &self,
+        file: &str,
+        subject_name: &str,
+        names: &[String],
+        authority: &CertifiedIssuer<'_, KeyPair>,
+    ) -> Result<(), PkiError> {
+        let mut server = CertificateParams::new(names)?;
+        server.distinguished_name = subject(subject_name, None);
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.leaf(file, server, authority)
     }
 
     fn leaf(

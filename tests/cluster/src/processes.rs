@@ -53,20 +53,40 @@ impl Processes {
     /// # Errors
     /// It cannot be started, or not be written down; in the latter case it is killed.
     pub fn spawn<A: AsRef<OsStr>>(&self, name: &str, program: &Path, arguments: &[A]) -> Result<Child, SpawnError> {
-        self.try_spawn(name, program, arguments).map_err(|source| SpawnError { name: name.to_owned(), source })
+        self.spawn_with(name, program, arguments, &[])
     }
 
-    fn try_spawn<A: AsRef<OsStr>>(&self, name: &str, program: &Path, arguments: &[A]) -> io::Result<Child> {
+    /// The same with variables in its environment.
+    ///
+    /// # Errors
+    /// Those of [`Processes::spawn`].
+    pub fn spawn_with<A: AsRef<OsStr>>(
+        &self,
+        name: &str,
+        program: &Path,
+        arguments: &[A],
+        variables: &[(&str, &str)],
+    ) -> Result<Child, SpawnError> {
+        let spawned = self.try_spawn(name, program, arguments, variables);
+        spawned.map_err(|source| SpawnError { name: name.to_owned(), source })
+    }
+
+    fn try_spawn<A: AsRef<OsStr>>(
+        &self,
+        name: &str,
+        program: &Path,
+        arguments: &[A],
+        variables: &[(&str, &str)],
+    ) -> io::Result<Child> {
         let log = File::create(self.log(name))?;
-        let mut command = match self.prefix.split_first() {
-            None => Command::new(program),
-            Some((first, rest)) => {
-                let mut command = Command::new(first);
-                command.args(rest).arg(program);
-                command
-            }
-        };
-        command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        let mut command = behind(&self.prefix, program);
+        command
+            .args(arguments)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0);
         let mut child = command.spawn()?;
         self.write_down(name, child.id()).inspect_err(|_| {
             let _ = child.kill();
@@ -97,6 +117,13 @@ impl Processes {
     /// The names of those that run, in the order of their start.
     pub fn running(&self) -> Vec<String> {
         self.entries().into_iter().filter(Entry::runs).map(|entry| entry.name).collect()
+    }
+
+    /// Stops those of this name, and forgets nobody.
+    pub fn stop_named(&self, name: &str) {
+        for entry in self.entries().into_iter().filter(|entry| entry.name == name) {
+            entry.stop();
+        }
     }
 
     /// Stops them, the last first, each when the one before has ended; those that do not end in time are killed.
@@ -142,6 +169,18 @@ impl Processes {
 
     fn entries(&self) -> Vec<Entry> {
         fs::read_to_string(self.list()).unwrap_or_default().lines().filter_map(Entry::parse).collect()
+    }
+}
+
+/// A program, behind what has to stand before it.
+pub(crate) fn behind(prefix: &[String], program: &Path) -> Command {
+    match prefix.split_first() {
+        None => Command::new(program),
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
     }
 }
 

@@ -12,8 +12,9 @@ use tempfile::TempDir;
 use test_cluster::{Assets, ControlPlane, Options, Processes, Watchdog};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
-use crate::components::{KUBERNETES, need};
+use crate::components::{ARGO_WORKFLOWS, KUBERNETES, need};
 use crate::serve::program::eventually;
 
 /// A control plane that runs as long as the test binary does.
@@ -25,11 +26,23 @@ pub(crate) struct Cluster {
 
 /// The shared control plane, started if it is not yet; nothing where this machine has none, and then the test returns.
 pub(crate) fn cluster() -> Option<&'static Cluster> {
+    need([KUBERNETES]).map(|[assets]| shared(&assets))
+}
+
+/// The same with Argo's kinds, as Argo defines them: with full schemas, by which the API server checks and drops.
+pub(crate) async fn cluster_with_argo() -> Option<&'static Cluster> {
+    static KINDS: OnceCell<()> = OnceCell::const_new();
+    let [assets, argo] = need([KUBERNETES, ARGO_WORKFLOWS])?;
+    let cluster = shared(&assets);
+    KINDS.get_or_init(|| cluster.define_kinds(&argo)).await;
+    Some(cluster)
+}
+
+fn shared(assets: &Path) -> &'static Cluster {
     static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    let [folder] = need([KUBERNETES])?;
-    let shared = SHARED.get_or_init(|| start(&folder).map_err(|error| format!("{error:?}")));
+    let shared = SHARED.get_or_init(|| start(assets).map_err(|error| format!("{error:?}")));
     // All the tests that need it say why there is none, not only the first.
-    Some(shared.as_ref().unwrap_or_else(|error| panic!("no control plane: {error}")))
+    shared.as_ref().unwrap_or_else(|error| panic!("no control plane: {error}"))
 }
 
 fn start(assets: &Path) -> Result<Cluster, Box<dyn std::error::Error>> {
@@ -109,6 +122,18 @@ impl Cluster {
     pub(crate) async fn kubeconfig_of(&self, namespace: &str, account: &str) -> PathBuf {
         let token = self.kubectl_says(&["-n", namespace, "create", "token", account], "").await;
         self.control_plane.kubeconfig_with_token(&format!("{namespace}-{account}"), token.trim()).unwrap()
+    }
+
+    async fn define_kinds(&self, argo: &Path) {
+        let definitions = argo.join("manifests/base/crds/full");
+        let kinds = ["workflows", "workflowtemplates", "clusterworkflowtemplates", "cronworkflows"];
+        let files = kinds.map(|kind| format!("-f={}", definitions.join(format!("argoproj.io_{kind}.yaml")).display()));
+        let files = files.each_ref().map(String::as_str);
+        // Too large for the annotation that `apply` would leave.
+        self.kubectl_says(&[&["create"], &files[..]].concat(), "").await;
+        let names = kinds.map(|kind| format!("crd/{kind}.argoproj.io"));
+        let names = names.each_ref().map(String::as_str);
+        self.kubectl_says(&[&["wait", "--for=condition=Established", "--timeout=60s"], &names[..]].concat(), "").await;
     }
 
     /// What the audit log has on `pods` and Argo's kinds in a namespace, in the order of the answers.

@@ -11,6 +11,7 @@ use crate::serve::program::{Webhook, eventually};
 pub(crate) type Kinds = (&'static str, &'static [&'static str]);
 
 pub(crate) const PODS: Kinds = ("", &["pods"]);
+pub(crate) const WORKFLOWS: Kinds = ("argoproj.io", &["workflows"]);
 
 /// Where a webhook is: a URL on loopback, to which the API server speaks HTTP/2.
 pub(crate) fn by_url(webhook: &Webhook) -> Value {

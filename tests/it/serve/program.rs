@@ -50,7 +50,12 @@ pub(crate) struct Answer {
 }
 
 pub(crate) fn make_certificate() -> Generated {
-    generate(&["localhost".to_owned()], SystemTime::now(), Duration::from_secs(3600)).unwrap()
+    certificate_for(&["localhost"])
+}
+
+pub(crate) fn certificate_for(names: &[&str]) -> Generated {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    generate(&names, SystemTime::now(), Duration::from_secs(3600)).unwrap()
 }
 
 /// `serve` with a folder of its own, in which it runs: `settings.yaml`, `tls.crt`, `tls.key`.
@@ -81,10 +86,14 @@ impl Serve {
     }
 
     /// With a certificate for these names instead of `localhost`.
-    pub(crate) fn names(mut self, names: &[&str]) -> Self {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        self.certificate = generate(&names, SystemTime::now(), Duration::from_secs(3600)).unwrap();
-        install(self.folder.path(), &self.certificate);
+    pub(crate) fn names(self, names: &[&str]) -> Self {
+        self.with_certificate(certificate_for(names))
+    }
+
+    /// With this certificate.
+    pub(crate) fn with_certificate(mut self, certificate: Generated) -> Self {
+        install(self.folder.path(), &certificate);
+        self.certificate = certificate;
         self
     }
 
