@@ -11,6 +11,7 @@ mod resolve;
 mod rewrite;
 mod serve;
 mod settings;
+mod surroundings;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,17 +1,16 @@
 use super::Exit;
-use super::config_maps;
 use super::look_ups::proxies;
 use super::registries::{self, OperatorCredentials};
 use super::settings::{SettingsArguments, list, load, report};
+use super::surroundings::surroundings;
 use crate::admission::{self, Admission, DryRuns, Waiting, report as report_of, routes};
-use crate::cluster::{self, watch::Watches};
-use crate::mutation::{Facts, LookUpMetrics, Subject, Surroundings};
+use crate::mutation::LookUpMetrics;
 use crate::server::{self, CertificateSource, Drain, Limits, Readiness, StartError};
-use crate::settings::{ClusterEnabled, DryRunReport, Settings, SettingsMetrics, Watch, print};
+use crate::settings::{DryRunReport, Settings, SettingsMetrics, Watch, print};
 use anyhow::Context;
 use axum::Router;
 use clap::{Args, ValueEnum};
-use emissary_registry::{Keyring, Resolver};
+use emissary_registry::Resolver;
 use prometheus_client::registry::Registry;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -77,25 +76,10 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:10250 or [::]:10250".to_owned())
 }
 
-/// How long readiness waits for the watches.
-const SETTLE: Duration = Duration::from_secs(10);
-/// How often readiness is told how they are doing.
-const TELL: Duration = Duration::from_secs(1);
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
     Text,
     Json,
-}
-
-/// Nobody around: no informers, so no namespace labels, and the operator's own credentials only.
-struct Alone(OperatorCredentials);
-
-impl Surroundings for Alone {
-    fn facts(&self, subject: &Subject<'_>) -> Facts {
-        let keyring = subject.namespace.map_or_else(Keyring::anonymous, |namespace| self.0.to_namespace(namespace));
-        Facts { keyring: Arc::new(keyring), ..Facts::default() }
-    }
 }
 
 impl Serve {
@@ -248,66 +232,6 @@ fn dry_run_report(readers: DryRunReport, dry_runs: DryRuns) -> Router {
         DryRunReport::Off => Router::new(),
         DryRunReport::Local => server::for_the_pod_itself(report_of(dry_runs)),
         DryRunReport::Open => report_of(dry_runs),
-    }
-}
-
-/// What is known around objects: of the cluster where there is one to talk to.
-async fn surroundings(
-    settings: &Watch,
-    credentials: OperatorCredentials,
-    metrics: &mut Registry,
-    readiness: &Readiness,
-    tracker: &TaskTracker,
-    rest: &CancellationToken,
-) -> anyhow::Result<Arc<dyn Surroundings>> {
-    let snapshot = settings.snapshot();
-    let cluster = &snapshot.settings.cluster;
-    let is_there = || cluster.kubeconfig.is_some() || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    match cluster.enabled {
-        ClusterEnabled::Never => return Ok(Arc::new(Alone(credentials))),
-        ClusterEnabled::Auto if !is_there() => {
-            tracing::info!("no API server is talked to: neither a kubeconfig nor a pod's service account is there");
-            return Ok(Arc::new(Alone(credentials)));
-        }
-        ClusterEnabled::Auto | ClusterEnabled::Always => {}
-    }
-    let client = cluster::connect(cluster.kubeconfig.as_deref())
-        .await
-        .context("cluster.kubeconfig, or cluster.enabled: never to serve without an API server")?;
-    let watches = Watches::default();
-    let options = cluster::Options {
-        cluster: cluster.clone(),
-        operator: Arc::new(move |namespace| credentials.to_namespace(namespace)),
-    };
-    let dependencies = cluster::watch::Dependencies {
-        client,
-        watches: watches.clone(),
-        tracker: tracker.clone(),
-        cancel: rest.clone(),
-    };
-    let known = cluster::start(options, &dependencies, metrics);
-    config_maps::follow(settings, &dependencies, readiness, metrics);
-    let check = readiness.register("cluster");
-    tracker.spawn(report_cluster(watches, check, rest.clone()));
-    Ok(known)
-}
-
-/// Not ready until the watches have what the API server has, but not for ever: whoever is asked by the API server reaches
-/// it or will, and a forbidden watch stays one. Afterwards always ready, with what is behind for people to read.
-async fn report_cluster(watches: Watches, check: server::Check, cancel: CancellationToken) {
-    let follow = async {
-        check.not_ready("the watches are not in step yet");
-        if !watches.settled(SETTLE).await {
-            tracing::warn!("ready without the whole cluster: {}", cluster::told(&watches));
-        }
-        loop {
-            check.ready(cluster::told(&watches));
-            tokio::time::sleep(TELL).await;
-        }
-    };
-    tokio::select! {
-        () = cancel.cancelled() => {}
-        () = follow => {}
     }
 }
 

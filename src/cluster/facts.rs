@@ -6,12 +6,14 @@
 //! | pull secrets and ServiceAccounts | by `cluster.pullSecrets` | some namespaces, or the cluster |
 //! | LimitRanges | unless `cluster.limitRanges` is false | `cluster.namespaces`, or the cluster |
 //! | labels of Workflows | by `cluster.workflowLabels` | the same |
+//! | platforms of nodes | by `cluster.nodePlatforms` | the cluster |
 //!
 //! An admission reads what is known and asks nobody. What is not known is as if it were not there: a namespace without
 //! labels has the mode of the settings, a secret is a warning, LimitRanges are the API server's to enforce. Only for a
 //! Workflow, whose pods come right after it, an admission waits, and not long.
 
 use super::named::Named;
+use super::nodes::{Nodes, Platforms};
 use super::objects::{self, Credentials, SECRET_TYPES, Workflow};
 use super::store::{Store, WhenForbidden};
 use super::watch::{self, Dependencies, Target, Watches};
@@ -54,6 +56,7 @@ pub struct Known {
     accounts: Store<Arc<[Box<str>]>>,
     limit_ranges: Store<Arc<[LimitRangeItem]>>,
     workflows: Option<Store<Workflow>>,
+    node_platforms: Platforms,
     waits: Family<Waited, Counter>,
 }
 
@@ -111,6 +114,7 @@ pub fn start(options: Options, dependencies: &Dependencies, registry: &mut Regis
         accounts: Store::default(),
         limit_ranges: Store::default(),
         workflows: cluster.workflow_labels.then(Store::default),
+        node_platforms: Platforms::default(),
         waits: Family::default(),
     };
     registry.register(
@@ -136,6 +140,9 @@ pub fn start(options: Options, dependencies: &Dependencies, registry: &mut Regis
         }
         let target = Target { namespace, ..objects::ACCOUNTS };
         start(target, known.accounts.sink(objects::account, WhenForbidden::Keep));
+    }
+    if cluster.node_platforms {
+        start(objects::NODES, Box::new(Nodes::new(known.node_platforms.clone())));
     }
     for namespace in within {
         if cluster.limit_ranges {
@@ -236,6 +243,7 @@ impl Surroundings for Known {
             keyring: Arc::new(keyring),
             keyring_warnings,
             limits: if subject.kind == Kind::Pod { self.limits(namespace) } else { None },
+            node_platforms: self.node_platforms.now(),
             workflow_labels: None,
         }
     }

@@ -6,6 +6,7 @@ mod config_maps;
 mod events;
 mod facts;
 mod named;
+mod nodes;
 mod objects;
 mod store;
 pub mod watch;

@@ -24,6 +24,7 @@ const SECRETS: Resource = Resource::core("secrets");
 pub(super) const NAMESPACES: Target = Target::metadata("namespaces", Resource::core("namespaces"));
 pub(super) const ACCOUNTS: Target = Target::all("service-accounts", Resource::core("serviceaccounts"));
 pub(super) const LIMIT_RANGES: Target = Target::all("limit-ranges", Resource::core("limitranges"));
+pub(super) const NODES: Target = Target::metadata("nodes", Resource::core("nodes"));
 pub(super) const WORKFLOWS: Target =
     Target::metadata("workflows", Resource { group: "argoproj.io", version: "v1alpha1", plural: "workflows" });
 

@@ -16,6 +16,7 @@ pub use labels::ObjectLabels;
 pub use look_up::Asking;
 pub use subject::{Kind, Owner, Subject, Unreadable};
 
+use emissary_core::image::Platform;
 use emissary_core::lookup::Indexes;
 use emissary_core::outcome::{Outcome, Skip, Warning};
 use emissary_core::pod::{self, Pod};
@@ -69,6 +70,8 @@ pub struct Facts {
     pub keyring_warnings: Vec<Warning>,
     /// What the namespace's LimitRanges allow.
     pub limits: Option<Arc<pod::Limits>>,
+    /// The platforms of the cluster's nodes, where the operator wants them to count.
+    pub node_platforms: Arc<[Platform]>,
     /// Labels of the Workflow that owns the object, where they matter and are known.
     pub workflow_labels: Option<Labels>,
 }
@@ -123,6 +126,7 @@ pub async fn mutate<'a, P>(
                     name: subject.name,
                     namespace_restricted: restricted,
                     limits: facts.limits.as_deref(),
+                    node_platforms: &facts.node_platforms,
                     workflow_labels: facts.workflow_labels.as_deref(),
                 };
                 match pod::plan(&pod, &context, rules.pod, &rules.indexes) {

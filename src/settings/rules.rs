@@ -54,6 +54,7 @@ fn pod_options(settings: &Settings, indexes: &[&ImageIndex], choice: ExecutorCho
         injected_sidecars: patterns(injected_sidecars),
         wrap: patterns(wrap),
         platforms: if settings.platforms.is_empty() { vec![own_platform()] } else { settings.platforms.clone() },
+        platforms_assumed: settings.platforms.is_empty(),
         overrides: pod::Overrides {
             mode: allowed(Overridable::Mode),
             executor: allowed(Overridable::Executor),

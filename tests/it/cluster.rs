@@ -12,6 +12,7 @@
 //! ```
 
 mod creation;
+mod facts;
 mod harness;
 mod limits;
 mod neighbours;

@@ -271,6 +271,18 @@ pub enum Warning {
     /// A container that somebody else put in.
     #[error("container {0} is not the workflow's; it is not wrapped and nothing waits for it")]
     NotWrapped(String),
+    /// The cluster's nodes would need different commands.
+    #[error(
+        "container {container}: image {image} runs different commands on the nodes' platforms; that of {platforms} is used"
+    )]
+    NodesDiffer {
+        /// The container's name.
+        container: String,
+        /// The image as written.
+        image: String,
+        /// The platforms that decide, joined for reading.
+        platforms: String,
+    },
     /// A pull secret that a look-up could not use.
     #[error("image pull secret {secret} is not used: {why}")]
     PullSecret {

@@ -40,6 +40,10 @@ pub struct Cluster {
     /// `executors.allowed` lists another executor than emissary.
     #[schemars(extend("x-reload" = "restart"))]
     pub workflow_labels: bool,
+    /// Whether platforms of the cluster's nodes stand in for `platforms` where that is empty. Nothing is denied for them,
+    /// since other nodes may come.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub node_platforms: bool,
 }
 
 /// See [`Cluster::enabled`].
@@ -80,6 +84,7 @@ impl Default for Cluster {
             pull_secret_names: Vec::new(),
             limit_ranges: true,
             workflow_labels: false,
+            node_platforms: false,
         }
     }
 }

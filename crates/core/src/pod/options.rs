@@ -23,6 +23,8 @@ pub struct Options {
     pub wrap: NamePatterns,
     /// Where pods may run that do not say it themselves. At least one.
     pub platforms: Vec<Platform>,
+    /// Whether nobody stated `platforms`, so that those of the cluster's nodes, where they are known, go before.
+    pub platforms_assumed: bool,
     /// Which annotations of ours count on a pod.
     pub overrides: Overrides,
     /// Which pods are left to another executor.
@@ -169,6 +171,7 @@ impl Default for Options {
             injected_sidecars: NamePatterns::default(),
             wrap: NamePatterns::default(),
             platforms: vec![Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None }],
+            platforms_assumed: true,
             overrides: Overrides::default(),
             executors: Executors::default(),
             pin: Pin::default(),

@@ -105,6 +105,9 @@ struct CaseContext {
     /// Items of the namespace's LimitRanges.
     #[serde(default)]
     limits: Vec<LimitRangeItem>,
+    /// Platforms of the cluster's nodes.
+    #[serde(default)]
+    node_platforms: Vec<Platform>,
     /// Labels of the owning Workflow, where they are known.
     workflow_labels: Option<BTreeMap<String, String>>,
 }
@@ -261,6 +264,7 @@ impl Case {
                     name: self.context.name.as_deref(),
                     namespace_restricted: self.context.namespace_restricted,
                     limits: limits.as_ref(),
+                    node_platforms: &self.context.node_platforms,
                     workflow_labels: labels.as_deref(),
                 };
                 Ok(match pod::plan(&pod, &context, &options, &indexes) {
@@ -444,6 +448,7 @@ impl CaseOptions {
             init_after_proxies: self.init_after_proxies,
             injected_sidecars: patterns(&self.injected_sidecars)?,
             wrap: patterns(&self.wrap)?,
+            platforms_assumed: self.platforms.is_none(),
             platforms: self.platforms.clone().unwrap_or(default.platforms),
             overrides: Overrides {
                 mode: self.allow.contains("mode"),

@@ -96,7 +96,8 @@ mod tests {
         let broken = json!([{"name": "pns", "selector": {"matchExpressions": [{"key": "x", "operator": "Near"}]}}, {"name": "kubelet"}]);
         let old = [("old".to_owned(), String::new())];
         let both = [("old".to_owned(), String::new()), ("executor".to_owned(), "pns".to_owned())];
-        let table: [(&Value, Option<&str>, Option<&[(String, String)]>, &str); 10] = [
+        type Row<'t> = (&'t Value, Option<&'t str>, Option<&'t [(String, String)]>, &'t str);
+        let table: [Row<'_>; 10] = [
             (&Value::Null, None, None, "emissary"),
             (&Value::Null, Some(""), None, "emissary"),
             (&Value::Null, Some("docker"), Some(&[]), "docker"),
