@@ -6,7 +6,7 @@ use super::surroundings::surroundings;
 use crate::admission::{self, Admission, DryRuns, Waiting, report as report_of, routes};
 use crate::mutation::LookUpMetrics;
 use crate::server::{self, CertificateSource, Drain, Limits, Readiness, StartError};
-use crate::settings::{DryRunReport, Settings, Watch, print};
+use crate::settings::{DryRunReport, Settings, SettingsMetrics, Watch, print};
 use anyhow::Context;
 use axum::Router;
 use clap::{Args, ValueEnum};
@@ -147,9 +147,9 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     let ours = registry.sub_registry_with_prefix("emissary_webhook");
     let server_metrics = server::Metrics::register(ours);
     ours.register_collector(Box::new(LookUpMetrics::new(resolver.clone())));
-    let readiness = Readiness::default();
-    let surroundings = surroundings(&snapshot.settings.cluster, credentials, ours, &readiness, &tracker, &rest).await?;
     let dry_runs = DryRuns::register(ours);
+    let readiness = Readiness::default();
+    let surroundings = surroundings(&watch, credentials, ours, &readiness, &tracker, &rest).await?;
     let waiting = Waiting::new(admission.into());
     let answers = Admission::new(admission::Dependencies {
         settings: watch.clone(),
@@ -162,6 +162,7 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
 
     let check = readiness.register("settings");
     tracker.spawn(report_settings(watch.clone(), check, rest.clone()));
+    ours.register_collector(Box::new(SettingsMetrics::new(watch.clone())));
 
     let options = server::Options {
         listen: server.listen,
@@ -238,12 +239,7 @@ fn dry_run_report(readers: DryRunReport, dry_runs: DryRuns) -> Router {
 async fn report_settings(watch: Watch, check: server::Check, cancel: CancellationToken) {
     let mut reports = watch.report();
     loop {
-        let detail = {
-            let report = reports.borrow_and_update();
-            let mut lines: Vec<String> = report.problems.iter().map(|p| format!("not in effect: {p}")).collect();
-            lines.extend(report.restart.iter().map(|p| format!("needs a restart: {p}")));
-            lines.join("; ")
-        };
+        let detail = reports.borrow_and_update().lines().join("; ");
         check.ready(if detail.is_empty() { "all in effect".to_owned() } else { detail });
         tokio::select! {
             () = cancel.cancelled() => return,

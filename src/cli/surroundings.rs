@@ -1,10 +1,11 @@
 //! What `serve` knows around objects: of the cluster where there is one to talk to, else nothing.
 
+use super::config_maps;
 use super::registries::OperatorCredentials;
 use crate::cluster::{self, watch::Watches};
 use crate::mutation::{Facts, Subject, Surroundings};
 use crate::server::{self, Readiness};
-use crate::settings::{self, ClusterEnabled};
+use crate::settings::{ClusterEnabled, Watch};
 use anyhow::Context;
 use emissary_registry::Keyring;
 use prometheus_client::registry::Registry;
@@ -33,13 +34,15 @@ impl Surroundings for Alone {
 
 /// What is known around objects: of the cluster where there is one to talk to.
 pub(super) async fn surroundings(
-    cluster: &settings::Cluster,
+    settings: &Watch,
     credentials: OperatorCredentials,
     metrics: &mut Registry,
     readiness: &Readiness,
     tracker: &TaskTracker,
     rest: &CancellationToken,
 ) -> anyhow::Result<Arc<dyn Surroundings>> {
+    let snapshot = settings.snapshot();
+    let cluster = &snapshot.settings.cluster;
     let is_there = || cluster.kubeconfig.is_some() || Path::new(TOKEN).exists();
     match cluster.enabled {
         ClusterEnabled::Never => return Ok(Arc::new(Alone(credentials))),
@@ -64,6 +67,7 @@ pub(super) async fn surroundings(
         cancel: rest.clone(),
     };
     let known = cluster::start(options, &dependencies, metrics);
+    config_maps::follow(settings, &dependencies, readiness, metrics);
     let check = readiness.register("cluster");
     tracker.spawn(report_cluster(watches, check, rest.clone()));
     Ok(known)

@@ -2,6 +2,8 @@
 //!
 //! Nothing here is asked for during an admission: informers keep what admissions need, tasks do the rest.
 
+mod config_maps;
+mod events;
 mod facts;
 mod named;
 mod nodes;
@@ -9,8 +11,9 @@ mod objects;
 mod store;
 pub mod watch;
 
+pub use config_maps::{ConfigMaps, Initial};
+pub use events::{Event, EventMetrics, Recorder, Regarding, Severity};
 pub use facts::{Known, OperatorKeyring, Options, start, told};
-
 pub use kube::Client;
 
 use kube::Config;

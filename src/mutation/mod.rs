@@ -5,6 +5,7 @@
 
 mod ahead;
 mod counts;
+mod labels;
 mod look_up;
 mod subject;
 
@@ -13,6 +14,7 @@ mod tests;
 
 pub use ahead::{Stored, wanted_ahead};
 pub use counts::LookUpMetrics;
+pub use labels::ObjectLabels;
 pub use look_up::{Asking, Leave};
 pub use subject::{Kind, Owner, Subject, Unreadable};
 
@@ -25,6 +27,25 @@ use emissary_registry::Keyring;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
+
+/// Says which rules hold for an object.
+pub trait Choose<'a> {
+    /// The rules for an object with these labels.
+    fn rules(self, labels: &ObjectLabels<'_>) -> Rules<'a>;
+}
+
+/// The same for all.
+impl<'a> Choose<'a> for Rules<'a> {
+    fn rules(self, _: &ObjectLabels<'_>) -> Rules<'a> {
+        self
+    }
+}
+
+impl<'a, F: FnOnce(&ObjectLabels<'_>) -> Rules<'a>> Choose<'a> for F {
+    fn rules(self, labels: &ObjectLabels<'_>) -> Rules<'a> {
+        self(labels)
+    }
+}
 
 /// What an operator has decided, at one moment. Nothing later in the same mutation reads anything newer.
 #[derive(Debug, Clone, Copy)]
@@ -86,9 +107,9 @@ const POD_SECURITY_ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 ///
 /// # Errors
 /// [`Unreadable`] where the object is not what its kind says.
-pub async fn mutate<P>(
+pub async fn mutate<'a, P>(
     subject: &Subject<'_>,
-    rules: Rules<'_>,
+    rules: impl Choose<'a>,
     facts: &Facts,
     asking: Asking<'_, P>,
 ) -> Result<Outcome, Unreadable> {
@@ -99,8 +120,9 @@ pub async fn mutate<P>(
         Kind::Other => Ok(Outcome::Skip(Skip::OtherKind)),
         Kind::Pod if subject.operation != "CREATE" => Ok(Outcome::Skip(Skip::Operation)),
         Kind::Pod => {
-            let plan = {
+            let (plan, rules) = {
                 let pod = Pod::parse(subject.object)?;
+                let rules = rules.rules(&ObjectLabels::Read(pod.metadata()));
                 let restricted = facts.namespace_label(POD_SECURITY_ENFORCE) == Some("restricted");
                 let context = pod::Context {
                     name: subject.name,
@@ -110,7 +132,7 @@ pub async fn mutate<P>(
                     workflow_labels: facts.workflow_labels.as_deref(),
                 };
                 match pod::plan(&pod, &context, rules.pod, &rules.indexes) {
-                    Ok(plan) => plan,
+                    Ok(plan) => (plan, rules),
                     Err(skip) => return Ok(Outcome::Skip(skip)),
                 }
             };
@@ -124,6 +146,7 @@ pub async fn mutate<P>(
             if let Some(skip) = subject.workflow_skip(kind)? {
                 return Ok(Outcome::Skip(skip));
             }
+            let rules = rules.rules(&ObjectLabels::Unread(subject.object));
             let plan = match workflow::plan(subject.object, kind, rules.pod, rules.workflow, &rules.indexes)? {
                 Ok(plan) => plan,
                 Err(skip) => return Ok(Outcome::Skip(skip)),

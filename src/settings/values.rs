@@ -18,7 +18,7 @@ pub struct Size(pub u64);
 pub struct ImageName(String);
 
 /// A container's name, or a pattern with `*` for any run of characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NamePattern(String);
 
 /// A namespace's name.

@@ -142,6 +142,16 @@ pub enum Source {
         /// The key as it was written.
         key: String,
     },
+    /// `images` of the object's own workflow controller, under this key.
+    Controller {
+        /// The key as it was written.
+        key: String,
+    },
+    /// The image index of the object's own namespace, under this key.
+    Namespace {
+        /// The key as it was written.
+        key: String,
+    },
     /// The image's registry.
     Registry {
         /// Of what the reference names: an index or a manifest.
@@ -174,6 +184,8 @@ impl Source {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Index { .. } => "index",
+            Self::Controller { .. } => "controller",
+            Self::Namespace { .. } => "namespace",
             Self::Registry { .. } => "registry",
             Self::Shipped { .. } => "shipped",
         }
@@ -184,6 +196,8 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Index { key } => write!(f, "image index, key {key}"),
+            Self::Controller { key } => write!(f, "the controller's images, key {key}"),
+            Self::Namespace { key } => write!(f, "the namespace's own image index, key {key}"),
             Self::Registry { digest, platform, age, stale } => {
                 write!(f, "registry, {platform}, {digest}")?;
                 match (stale, age.as_secs()) {

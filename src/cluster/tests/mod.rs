@@ -145,7 +145,9 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     let selector = query.get("fieldSelector").map(|text| text.replace("%3D", "=").replace("%2F", "/"));
     let selected = move |object: &Value| {
         let field = selector.as_deref().and_then(|selector| selector.split_once('='));
-        field.is_none_or(|(key, value)| object[key] == value)
+        field.is_none_or(|(key, value)| {
+            object.pointer(&format!("/{}", key.replace('.', "/"))).is_some_and(|field| field == value)
+        })
     };
     let hung_up = {
         let mut collections = shared.collections.lock().unwrap();

@@ -16,7 +16,10 @@ pub struct Cluster {
     /// The kubeconfig that says which API server, and as whom. Unset: the pod's own service account.
     #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
     pub kubeconfig: Option<PathBuf>,
-    /// The only namespaces in which pull secrets, ServiceAccounts, LimitRanges and Workflows are watched, for an
+    /// The webhook's own namespace, where its image indexes are. Unset: that of its service account, or of the kubeconfig.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub namespace: Option<NamespaceName>,
+    /// The only namespaces in which pull secrets, ServiceAccounts, LimitRanges, Workflows and image indexes are watched, for an
     /// installation without a ClusterRole; then labels of namespaces are not known. Empty: the whole cluster.
     #[schemars(extend("x-reload" = "restart"))]
     pub namespaces: Vec<NamespaceName>,
@@ -74,6 +77,7 @@ impl Default for Cluster {
         Self {
             enabled: ClusterEnabled::default(),
             kubeconfig: None,
+            namespace: None,
             namespaces: Vec::new(),
             pull_secrets: PullSecrets::default(),
             pull_secret_namespaces: Vec::new(),

@@ -252,7 +252,7 @@ impl Case {
     fn pass(&self, object: &Value, stamp: Option<&str>) -> Result<Pass, String> {
         let text = object.to_string();
         let (operator, shipped) = (index(&self.index)?, index(&self.shipped)?);
-        let indexes = Indexes { operator: &operator, shipped: &shipped };
+        let indexes = Indexes::new(&operator, &shipped);
         let options = self.options.read(stamp)?;
         match object["kind"].as_str().ok_or("the input has no kind")? {
             "Pod" => {
