@@ -12,17 +12,20 @@
 
 mod bundle;
 mod generate;
+mod name;
 mod offer;
 mod pair;
 mod plan;
 mod stock;
 mod validity;
+mod x509;
 
 #[cfg(test)]
 mod tests;
 
 pub use bundle::{Bundle, BundleError};
 pub use generate::{GenerateError, Generated, generate};
+pub use name::common_name;
 pub use offer::Offer;
 pub use pair::{Pair, PairError};
 pub use plan::{Seen, Step, Terms};

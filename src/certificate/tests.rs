@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     AUTHORITIES, Bundle, CERTIFICATE, GenerateError, KEY, NEXT_KEY, Pair, PairError, Rotation, Seen, Standing, Step,
-    Stock, StockError, Terms, generate,
+    Stock, StockError, Terms, common_name, generate,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -259,5 +259,15 @@ proptest::proptest! {
             proptest::prop_assert!(stock.bundle().len() <= 8);
             proptest::prop_assert!(read(&stock).is_ok());
         }
+    }
+}
+
+#[test]
+fn a_common_name_is_read_and_nothing_else_is_one() {
+    let stock = Stock::make(&names(), now(), DAY).unwrap();
+    let certificate = &stock.serving().certified_key().cert[0];
+    assert_eq!(common_name(certificate).as_deref(), Some("emissary-webhook"));
+    for garbage in [&b""[..], b"0", &certificate[..200], b"0\x82\xff\xff"] {
+        assert_eq!(common_name(&garbage.to_vec().into()), None);
     }
 }

@@ -1,5 +1,6 @@
 //! A file a verb: arguments, rendering, colours. What a verb does is done in the other rooms.
 
+mod certificates;
 mod demo;
 mod index;
 mod look_ups;
