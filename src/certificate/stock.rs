@@ -121,7 +121,6 @@ impl Stock {
     /// The same with the next pair in service. The old authority stays, for replicas that have not changed yet.
     pub fn promote(mut self) -> Self {
         if let Some(next) = self.next.take() {
-            self.bundle = self.bundle.of(&[&next.pair]).then(&self.bundle);
             self.serving = next;
         }
         self

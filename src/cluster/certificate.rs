@@ -28,10 +28,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, watch};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::MANAGER;
 use super::events::{Event, Recorder, Regarding, Severity};
 use super::follow::{Seen, follow};
 use super::lease::Lease;
@@ -43,9 +45,6 @@ const OURS: (&str, &str) = ("emissary-webhook.io/certificate", "self-managed");
 
 /// The label by which all objects of an installation are found.
 const LABEL: (&str, &str) = ("app.kubernetes.io/name", "emissary-webhook");
-
-/// `metadata.managedFields[].manager`.
-const MANAGER: &str = "emissary-webhook";
 
 /// How long one write may take: less than a holder may still write after it has last renewed the Lease.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -185,8 +184,10 @@ struct Keeper {
 enum Found {
     /// Not to be seen.
     Nothing,
-    /// There is none, or an empty one, which is handed over to be filled.
-    Vacant(Option<Arc<Secret>>),
+    /// There is none.
+    Absent,
+    /// There is one to be filled.
+    Empty(Arc<Secret>),
     /// Ours, and unreadable.
     Broken(Arc<Secret>, String),
     /// Somebody else's.
@@ -218,11 +219,12 @@ impl Keeper {
         }
         match found {
             Found::Nothing | Found::Foreign => LONGEST_SLEEP,
-            Found::Vacant(secret) => self.restore(secret, "made", now).await,
+            Found::Absent => self.make().await,
+            Found::Empty(secret) => self.restore(&secret, "made", now).await,
             Found::Broken(secret, why) => {
                 let note = format!("What this Secret held was no certificate of ours ({why}): it is replaced.");
                 self.recorder.record(event(regarding(&*secret), Severity::Warning, "CertificateReplaced", note));
-                self.restore(Some(secret), "replaced", now).await
+                self.restore(&secret, "replaced", now).await
             }
             Found::Good(secret) => {
                 let publishing = self.publish().await;
@@ -236,7 +238,7 @@ impl Keeper {
         let (found, problem) = match self.secret.borrow().clone() {
             Seen::Pending => (Found::Nothing, None),
             Seen::Unknown(why) => (Found::Nothing, Some(why)),
-            Seen::Absent => (Found::Vacant(None), None),
+            Seen::Absent => (Found::Absent, None),
             Seen::Present(secret) => {
                 let is_ours = secret.annotations().get(OURS.0).map(String::as_str) == Some(OURS.1);
                 let is_empty = secret.data.iter().flatten().all(|(_, ByteString(value))| value.is_empty());
@@ -251,7 +253,7 @@ impl Keeper {
                         let problem = format!("the Secret is unreadable: {why}");
                         (Found::Broken(secret, why), Some(problem))
                     }
-                    _ if is_empty => (Found::Vacant(Some(secret)), None),
+                    _ if is_empty => (Found::Empty(secret), None),
                     _ => (Found::Foreign, Some(self.foreign())),
                 }
             }
@@ -343,11 +345,11 @@ impl Keeper {
     }
 
     /// Writes the stock that is known, or a new one.
-    async fn restore(&mut self, over: Option<Arc<Secret>>, step: &'static str, now: SystemTime) -> Duration {
+    async fn restore(&mut self, over: &Secret, step: &'static str, now: SystemTime) -> Duration {
         let Terms { names, life } = &self.options.terms;
         let known = self.stock.clone().filter(|stock| stock.serving().validity().standing(now) == Standing::Valid);
         match known.map_or_else(|| Stock::make(names, now, *life), Ok) {
-            Ok(stock) => self.write(over.as_deref(), &stock, step).await,
+            Ok(stock) => self.write(over, &stock, step).await,
             Err(error) => self.failed("making", super::with_causes(&error)),
         }
     }
@@ -364,46 +366,62 @@ impl Keeper {
             Step::Prune => ("pruned", Ok(stock.prune())),
         };
         match next {
-            Ok(next) => self.write(Some(secret), &next, step).await,
+            Ok(next) => self.write(secret, &next, step).await,
             Err(error) => self.failed("making", super::with_causes(&error)),
         }
     }
 
-    /// Writes the Secret, over this one or as a new one. Its successor is seen by the watch.
-    async fn write(&mut self, over: Option<&Secret>, stock: &Stock, step: &'static str) -> Duration {
+    /// Makes the Secret, still empty. By an apply, because a Role can allow that for one name, and a plain create for all names
+    /// only; of two replicas that do it at once neither takes anything from the other.
+    async fn make(&mut self) -> Duration {
         let CertificateOptions { service, secret: name, .. } = &self.options;
-        let values = stock.write().into_iter().map(|(key, value)| (key.to_owned(), ByteString(value)));
-        let mut secret = over.cloned().unwrap_or_else(|| Secret {
+        let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
                 namespace: Some(service.namespace.clone()),
+                labels: Some([LABEL].map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
                 ..ObjectMeta::default()
             },
             type_: Some("kubernetes.io/tls".to_owned()),
+            data: Some(
+                [certificate::CERTIFICATE, certificate::KEY].map(|key| (key.to_owned(), ByteString::default())).into(),
+            ),
             ..Secret::default()
-        });
+        };
+        let parameters = PatchParams::apply(MANAGER);
+        let made = timeout(PATIENCE, self.secrets.patch(name, &parameters, &Patch::Apply(&secret))).await;
+        self.written(made.map(|made| made.map(drop)), "create, update and patch")
+    }
+
+    /// Writes the stock into the Secret, over this version of it. Its successor is seen by the watch.
+    async fn write(&mut self, over: &Secret, stock: &Stock, step: &'static str) -> Duration {
+        let values = stock.write().into_iter().map(|(key, value)| (key.to_owned(), ByteString(value)));
+        let mut secret = over.clone();
         secret.data = Some(values.collect());
         secret.annotations_mut().insert(OURS.0.to_owned(), OURS.1.to_owned());
         secret.labels_mut().insert(LABEL.0.to_owned(), LABEL.1.to_owned());
+        let name = &self.options.secret;
         let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        let written = async {
-            match over {
-                Some(_) => self.secrets.replace(name, &parameters, &secret).await,
-                None => self.secrets.create(&parameters, &secret).await,
-            }
-        };
-        match timeout(PATIENCE, written).await {
-            Ok(Ok(secret)) => {
-                tracing::info!(secret = name, step, "wrote the certificate's Secret");
-                self.metrics.steps.get_or_create(&Labels { step }).inc();
-                let note = format!("The webhook's certificate was {step}.");
-                self.recorder.record(event(regarding(&secret), Severity::Normal, "CertificateRotation", note));
+        let written = timeout(PATIENCE, self.secrets.replace(name, &parameters, &secret)).await;
+        if matches!(written, Ok(Ok(_))) {
+            tracing::info!(secret = name, step, "wrote the certificate's Secret");
+            self.metrics.steps.get_or_create(&Labels { step }).inc();
+            let note = format!("The webhook's certificate was {step}.");
+            self.recorder.record(event(regarding(over), Severity::Normal, "CertificateRotation", note));
+        }
+        self.written(written.map(|written| written.map(drop)), "update")
+    }
+
+    /// What became of a write to the Secret.
+    fn written(&mut self, written: Result<Result<(), kube::Error>, Elapsed>, verbs: &str) -> Duration {
+        match written {
+            Ok(Ok(())) => {
                 self.problem("write", None);
                 LONGEST_SLEEP
             }
             // Somebody wrote meanwhile: the watch says what.
-            Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_already_exists() => RETRY,
-            Ok(Err(error)) => self.failed("write", refused("secrets", "create and update", &error)),
+            Ok(Err(kube::Error::Api(status))) if status.is_conflict() => RETRY,
+            Ok(Err(error)) => self.failed("write", refused("secrets", verbs, &error)),
             Err(_) => self.failed("write", "the API server did not answer in time".to_owned()),
         }
     }

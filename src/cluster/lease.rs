@@ -9,13 +9,15 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::{Lease as Record, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use super::MANAGER;
 
 /// `leaseDurationSeconds`: how long after its last sign of life a holder is given up.
 const DURATION: Duration = Duration::from_secs(15);
@@ -139,7 +141,15 @@ impl Candidate {
         }
         let spec = self.observed.as_ref().map(|seen| (seen.record.spec.as_ref(), seen.since));
         let record = match decide(spec, &self.options.identity, began) {
-            Move::Create => self.api.create(&PostParams::default(), &self.record()).await,
+            // An apply, because a Role can allow that for one name; and still without a holder, so that nobody's is taken.
+            Move::Create => {
+                let made = self
+                    .api
+                    .patch(&self.options.name, &PatchParams::apply(MANAGER), &Patch::Apply(self.empty()))
+                    .await?;
+                self.observe(Some(made), began);
+                self.api.replace(&self.options.name, &PostParams::default(), &self.record()).await
+            }
             Move::Renew | Move::Take => {
                 self.api.replace(&self.options.name, &PostParams::default(), &self.record()).await
             }
@@ -155,7 +165,7 @@ impl Candidate {
                 Ok(())
             }
             // Another was faster: the next look says who.
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+            Err(kube::Error::Api(status)) if status.is_conflict() => {
                 self.observed = None;
                 self.hold(None);
                 Ok(())
@@ -175,21 +185,24 @@ impl Candidate {
         }
     }
 
+    /// A record that nobody holds.
+    fn empty(&self) -> Record {
+        let LeaseOptions { namespace, name, identity: _ } = &self.options;
+        Record {
+            metadata: ObjectMeta {
+                namespace: Some(namespace.clone()),
+                name: Some(name.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: None,
+        }
+    }
+
     /// The record with us as its holder, over the one that was seen.
     fn record(&self) -> Record {
         let now = Some(MicroTime(Timestamp::now()));
-        let LeaseOptions { namespace, name, identity } = &self.options;
-        let mut record = self.observed.as_ref().map_or_else(
-            || Record {
-                metadata: ObjectMeta {
-                    namespace: Some(namespace.clone()),
-                    name: Some(name.clone()),
-                    ..ObjectMeta::default()
-                },
-                spec: None,
-            },
-            |seen| seen.record.clone(),
-        );
+        let identity = &self.options.identity;
+        let mut record = self.observed.as_ref().map_or_else(|| self.empty(), |seen| seen.record.clone());
         let before = record.spec.take().unwrap_or_default();
         let ours = before.holder_identity.as_ref() == Some(identity);
         record.spec = Some(LeaseSpec {
@@ -217,7 +230,8 @@ impl Candidate {
         let problem = error.to_string();
         if self.problem.as_ref() != Some(&problem) {
             let LeaseOptions { namespace, name, identity: _ } = &self.options;
-            let mend = "grant get, create and update on leases.coordination.k8s.io where it is forbidden";
+            let mend =
+                "grant get, create, update and patch on leases.coordination.k8s.io of this name where it is forbidden";
             tracing::warn!(namespace, lease = name, problem, mend, "cannot compete for the lease");
             self.problem = Some(problem);
         }

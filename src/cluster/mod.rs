@@ -14,6 +14,9 @@ pub use kube::Client;
 pub use lease::{Lease, LeaseOptions};
 pub use registration::ServiceName;
 
+/// What `metadata.managedFields` calls us.
+const MANAGER: &str = "emissary-webhook";
+
 /// Why there is no client of the API server.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
