@@ -22,8 +22,8 @@ pub use document::{print, reference, schema};
 pub use index_file::{IndexFile, parse_index, read_index};
 pub use layers::{Override, VARIABLE_PREFIX};
 pub use options::{
-    Admission, Certificates, CredentialProviders, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode,
-    Overridable, Overrides, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite, SelfManaged, Server,
+    Admission, Certificates, CredentialProviders, DryRunReport, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel,
+    Mode, Overridable, Overrides, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite, SelfManaged, Server,
     Settings, WorkflowKind, Workflows,
 };
 pub use report::Report;

@@ -69,6 +69,19 @@ impl Mode {
     }
 }
 
+/// See [`Server::dry_run_report`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DryRunReport {
+    /// Nobody.
+    Off,
+    /// Who comes from the pod itself: `kubectl port-forward`, so whom the cluster lets do that.
+    #[default]
+    Local,
+    /// Whoever reaches the port.
+    Open,
+}
+
 /// Where and within which bounds requests are served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -92,6 +105,9 @@ pub struct Server {
     /// The common names or DNS names of clients that are let in, of those with a certificate by `clientAuthority`. Empty: all.
     #[schemars(extend("x-reload" = "restart"))]
     pub client_names: Vec<String>,
+    /// Who may read `/dryrun` on the plain listener: templates and images of every namespace are in it.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub dry_run_report: DryRunReport,
     /// PEM file with the serving certificate and its chain. The path needs a restart, new content does not.
     #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
     pub certificate: PathBuf,
@@ -444,6 +460,7 @@ impl Default for Server {
             self_managed: SelfManaged::default(),
             client_authority: None,
             client_names: Vec::new(),
+            dry_run_report: DryRunReport::default(),
             certificate: "/etc/emissary-webhook/tls/tls.crt".into(),
             key: "/etc/emissary-webhook/tls/tls.key".into(),
             max_connections: 1024,
