@@ -33,18 +33,15 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::MANAGER;
 use super::events::{Event, Recorder, Regarding, Severity};
 use super::follow::{Seen, follow};
 use super::lease::Lease;
 use super::registration::{self, ServiceName};
+use super::{LABEL, MANAGER};
 use crate::certificate::{self, Bundle, Offer, Pair, Standing, Step, Stock, Terms};
 
 /// The annotation of a Secret that may be replaced.
 const OURS: (&str, &str) = ("emissary-webhook.io/certificate", "self-managed");
-
-/// The label by which all objects of an installation are found.
-const LABEL: (&str, &str) = ("app.kubernetes.io/name", "emissary-webhook");
 
 /// How long one write may take: less than a holder may still write after it has last renewed the Lease.
 const PATIENCE: Duration = Duration::from_secs(4);

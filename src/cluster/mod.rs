@@ -3,16 +3,21 @@
 //! Nothing here is asked for during an admission: informers keep what admissions need, tasks do the rest.
 
 mod certificate;
+mod doctor;
 mod events;
 mod follow;
 mod lease;
 mod registration;
 
 pub use certificate::{CertificateMetrics, CertificateOptions, keep_certificate};
+pub use doctor::{Check, Doctor, DoctorOptions, Finding, Status, Unreachable, installed_settings};
 pub use events::{Event, EventMetrics, Recorder, Regarding, Severity};
 pub use kube::Client;
 pub use lease::{Lease, LeaseOptions};
 pub use registration::ServiceName;
+
+/// The label by which all objects of an installation are found.
+const LABEL: (&str, &str) = ("app.kubernetes.io/name", "emissary-webhook");
 
 /// What `metadata.managedFields` calls us.
 const MANAGER: &str = "emissary-webhook";
