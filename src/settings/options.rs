@@ -162,7 +162,7 @@ pub struct SelfManaged {
     #[schemars(extend("x-reload" = "restart"))]
     pub extra_names: Vec<String>,
     /// How long a certificate lives. It is replaced after two thirds of that.
-    #[schemars(extend("x-reload" = "restart", "x-minimum" = "1m", "x-maximum" = "87600h"))]
+    #[schemars(extend("x-reload" = "restart", "x-minimum" = "10s", "x-maximum" = "87600h"))]
     pub life: Period,
 }
 
