@@ -3,6 +3,8 @@
 //!
 //! A key is live unless it is marked `x-reload: restart`. Ranges stand in the schema (`range`, `x-minimum`,
 //! `x-maximum`) and are checked from there, so what the documentation says is what holds.
+//!
+//! They are one file because they are read as one table.
 
 mod certificates;
 
