@@ -23,8 +23,9 @@ usage: cargo xtask <task>
                                      ARGS              for cargo test, such as a test's name or -- --nocapture
   components                         get the components and print their variables as shell exports, so that a plain
                                      cargo test finds them: eval \"$(cargo xtask components)\"
-  cluster up                         start a control plane with the webhook registered, and print what a shell needs
+  cluster up [--node]                start a control plane with the webhook registered, and print what a shell needs
                                      to use it: eval \"$(cargo xtask cluster up)\"; once more: only the webhook anew
+                                     --node   with a node on which pods run, in a network namespace; needs root
   cluster status                     list what runs, and where it logs
   cluster down                       stop it and remove its files
 
@@ -54,7 +55,8 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["test"], _) => test::run(test::Missing::Fails, &for_cargo),
         (["test", "--allow-missing"], _) => test::run(test::Missing::IsListed, &for_cargo),
         (["components"], true) => components::print(),
-        (["cluster", "up"], true) => cluster::up(),
+        (["cluster", "up"], true) => cluster::up(cluster::Pods::StayPending),
+        (["cluster", "up", "--node"], true) => cluster::up(cluster::Pods::Run),
         (["cluster", "down"], true) => cluster::down(),
         (["cluster", "status"], true) => cluster::status(),
         ([] | ["help" | "-h" | "--help"], true) => {
