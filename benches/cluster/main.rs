@@ -220,7 +220,8 @@ fn print_histogram(metrics: &str) {
         let le = labels.split("le=\"").nth(1).unwrap().split('"').next().unwrap();
         println!("  within {le:>6} s: {:8.4} %", calls / count * 100.0);
     }
-    let failed = total("apiserver_admission_webhook_fail_open_count");
+    // An empty sum is the negative zero.
+    let failed = total("apiserver_admission_webhook_fail_open_count").abs();
     let rejected = series("apiserver_admission_webhook_rejection_count");
     println!("  failed open: {failed}; rejections: {rejected:?}");
 }
