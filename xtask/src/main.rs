@@ -2,6 +2,8 @@
 
 mod components;
 mod debian;
+mod generate;
+mod npm;
 mod progress;
 mod shell;
 mod test;
@@ -19,6 +21,8 @@ usage: cargo xtask <task>
                                      ARGS              for cargo test, such as a test's name or -- --nocapture
   components                         get the components and print their variables as shell exports, so that a plain
                                      cargo test finds them: eval \"$(cargo xtask components)\"
+  generate                           write the files that are made of others: the copies of image-index.yaml that webhook/ and
+                                     charts/ install, and the chart's README; a test holds them equal
 
 Components are kept in $EMISSARY_TEST_CACHE, by default $XDG_CACHE_HOME/emissary-webhook or ~/.cache/emissary-webhook.
 Remove the folder to get them anew.";
@@ -46,6 +50,7 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["test"], _) => test::run(test::Missing::Fails, &for_cargo),
         (["test", "--allow-missing"], _) => test::run(test::Missing::IsListed, &for_cargo),
         (["components"], true) => components::print(),
+        (["generate"], true) => generate::run(),
         ([] | ["help" | "-h" | "--help"], true) => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
