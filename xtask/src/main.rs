@@ -1,8 +1,12 @@
 //! The repository's own tasks. They provision and print; what is right and what is wrong is for the tests to say.
 
+mod cargo;
+mod cluster;
 mod components;
 mod debian;
 mod generate;
+mod go_module;
+mod kubernetes;
 mod npm;
 mod progress;
 mod shell;
@@ -23,9 +27,13 @@ usage: cargo xtask <task>
                                      cargo test finds them: eval \"$(cargo xtask components)\"
   generate                           write the files that are made of others: the copies of image-index.yaml that webhook/ and
                                      charts/ install, and the chart's README; a test holds them equal
+  cluster up                         start a control plane with the webhook registered, and print what a shell needs
+                                     to use it: eval \"$(cargo xtask cluster up)\"; once more: only the webhook anew
+  cluster status                     list what runs, and where it logs
+  cluster down                       stop it and remove its files
 
 Components are kept in $EMISSARY_TEST_CACHE, by default $XDG_CACHE_HOME/emissary-webhook or ~/.cache/emissary-webhook.
-Remove the folder to get them anew.";
+Remove the folder to get them anew, after a cluster down: the cluster is in it too.";
 
 fn main() -> ExitCode {
     match run(std::env::args_os().skip(1).collect()) {
@@ -51,6 +59,9 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["test", "--allow-missing"], _) => test::run(test::Missing::IsListed, &for_cargo),
         (["components"], true) => components::print(),
         (["generate"], true) => generate::run(),
+        (["cluster", "up"], true) => cluster::up(),
+        (["cluster", "down"], true) => cluster::down(),
+        (["cluster", "status"], true) => cluster::status(),
         ([] | ["help" | "-h" | "--help"], true) => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

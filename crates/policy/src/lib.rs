@@ -4,6 +4,7 @@
 //! requests it judges, and shared between threads. What an engine cannot judge is [`Decision::Unknown`], never passed.
 #![warn(missing_docs)]
 
+pub mod rego;
 mod request;
 mod verdict;
 

@@ -1,5 +1,6 @@
 //! The program under test: a process of its own, and the client that the API server would be.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -49,7 +50,12 @@ pub(crate) struct Answer {
 }
 
 pub(crate) fn make_certificate() -> Generated {
-    generate(&["localhost".to_owned()], SystemTime::now(), Duration::from_secs(3600)).unwrap()
+    certificate_for(&["localhost"])
+}
+
+pub(crate) fn certificate_for(names: &[&str]) -> Generated {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    generate(&names, SystemTime::now(), Duration::from_secs(3600)).unwrap()
 }
 
 /// `serve` with a folder of its own, in which it runs: `settings.yaml`, `tls.crt`, `tls.key`.
@@ -57,11 +63,17 @@ pub(crate) struct Serve {
     folder: TempDir,
     certificate: Generated,
     flags: Vec<String>,
+    variables: Vec<(String, OsString)>,
 }
 
 /// Under these settings, on free ports, without a lame-duck time.
 pub(crate) fn serve(settings: &str) -> Serve {
-    let serve = Serve { folder: tempfile::tempdir().unwrap(), certificate: make_certificate(), flags: Vec::new() };
+    let serve = Serve {
+        folder: tempfile::tempdir().unwrap(),
+        certificate: make_certificate(),
+        flags: Vec::new(),
+        variables: Vec::new(),
+    };
     install(serve.folder.path(), &serve.certificate);
     serve.file("settings.yaml", settings).flags(&DEFAULTS.map(|default| ["--set", default]).concat())
 }
@@ -70,6 +82,24 @@ impl Serve {
     /// With one more file in its folder.
     pub(crate) fn file(self, name: &str, text: &str) -> Self {
         write(self.folder.path(), name, text);
+        self
+    }
+
+    /// With a certificate for these names instead of `localhost`.
+    pub(crate) fn names(self, names: &[&str]) -> Self {
+        self.with_certificate(certificate_for(names))
+    }
+
+    /// With this certificate.
+    pub(crate) fn with_certificate(mut self, certificate: Generated) -> Self {
+        install(self.folder.path(), &certificate);
+        self.certificate = certificate;
+        self
+    }
+
+    /// With a variable in its environment, which is empty otherwise.
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
         self
     }
 
@@ -93,6 +123,7 @@ impl Serve {
         command
             // A proxy that the environment names would be asked for loopback too.
             .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .args(["serve", "--log-format", "json", "--settings", "settings.yaml"])
             .args(&self.flags)
             .current_dir(self.folder.path())
@@ -108,7 +139,7 @@ impl Serve {
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, kept) = (BufReader::new(process.stderr.take().unwrap()).lines(), Arc::clone(&log));
         thread::spawn(move || lines.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line)));
-        let Self { folder, certificate, flags: _ } = self;
+        let Self { folder, certificate, flags: _, variables: _ } = self;
         let (https, plain) = (ANY, ANY);
         let client = client(&[&certificate], PROTOCOLS[0]);
         let mut webhook = Webhook { process, https, plain, log, folder, certificate, client };
@@ -160,6 +191,11 @@ impl Webhook {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// The authority of its first certificate, PEM.
+    pub(crate) fn authority(&self) -> &str {
+        &self.certificate.ca_pem
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
