@@ -4,12 +4,15 @@
 //! asked for against metrics that there are, and what the registration and the rights may contain. Rendering is helm's and
 //! kubectl's own.
 
+mod applied;
 mod files;
 mod generated;
 mod metrics;
+mod policy;
 mod rendered;
 mod rights;
 mod values;
+mod wire;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -98,8 +98,9 @@ pub(crate) fn values(text: &str) -> anyhow::Result<Vec<Value>> {
         if trimmed.is_empty() {
             continue;
         }
-        let (key, default) =
-            trimmed.split_once(':').with_context(|| format!("values.yaml:{}: neither a key nor a comment", number + 1))?;
+        let (key, default) = trimmed
+            .split_once(':')
+            .with_context(|| format!("values.yaml:{}: neither a key nor a comment", number + 1))?;
         sections.truncate((line.len() - trimmed.len()) / 2);
         let default = default.trim();
         if default.is_empty() {

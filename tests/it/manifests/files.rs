@@ -25,7 +25,11 @@ fn every_entry_is_careful() {
         for (key, value) in expected.as_object().unwrap() {
             assert_eq!(&entry[key], value, "{}: {key}", entry["name"]);
         }
-        assert!(entry["clientConfig"].get("caBundle").is_none(), "{}: it would be blanked at each apply", entry["name"]);
+        assert!(
+            entry["clientConfig"].get("caBundle").is_none(),
+            "{}: it would be blanked at each apply",
+            entry["name"]
+        );
         assert_eq!(list(&entry["matchConditions"]).len(), 1, "{}", entry["name"]);
         let excluded = &entry["namespaceSelector"]["matchExpressions"];
         assert_eq!(

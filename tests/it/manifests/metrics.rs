@@ -14,7 +14,8 @@ async fn exposed() -> BTreeMap<String, BTreeSet<String>> {
     let webhook = serve("").start().await;
     // A family is declared with its first sample: an admission, and a connection that is none.
     let object = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}, "spec": {"containers": []}});
-    let request = json!({"uid": "u", "operation": "CREATE", "kind": {"version": "v1", "kind": "Pod"}, "object": object});
+    let request =
+        json!({"uid": "u", "operation": "CREATE", "kind": {"version": "v1", "kind": "Pod"}, "object": object});
     let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request});
     webhook.post(&review).await.response();
     let mut stream = TcpStream::connect(webhook.https).unwrap();

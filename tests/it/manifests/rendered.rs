@@ -9,7 +9,7 @@ use super::{CHART, documents, find, list, root};
 use crate::components::{HELM, KUBECTL, need};
 
 /// A tool, run in the repository without anybody's own configuration of it.
-fn run(program: &PathBuf, arguments: &[&str]) -> Output {
+pub(super) fn run(program: &PathBuf, arguments: &[&str]) -> Output {
     let home = tempfile::tempdir().unwrap();
     Command::new(program)
         .args(arguments)
@@ -25,7 +25,7 @@ fn run(program: &PathBuf, arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn printed(output: &Output) -> String {
+pub(super) fn printed(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -40,12 +40,12 @@ fn template_arguments<'a>(values: &[&'a str]) -> Vec<&'a str> {
 
 /// The objects of the chart under these values.
 #[track_caller]
-fn chart(helm: &PathBuf, values: &[&str]) -> Vec<Value> {
+pub(super) fn chart(helm: &PathBuf, values: &[&str]) -> Vec<Value> {
     documents(&printed(&run(helm, &template_arguments(values))))
 }
 
 #[track_caller]
-fn kustomization(kubectl: &PathBuf, folder: &str) -> Vec<Value> {
+pub(super) fn kustomization(kubectl: &PathBuf, folder: &str) -> Vec<Value> {
     documents(&printed(&run(kubectl, &["kustomize", folder])))
 }
 
@@ -79,7 +79,7 @@ fn comparable(objects: Vec<Value>) -> Map<String, Value> {
 }
 
 /// Each overlay, and the values that say the same.
-const SAME: [(&str, &[&str]); 10] = [
+pub(super) const SAME: [(&str, &[&str]); 10] = [
     ("webhook", &[]),
     ("webhook/overlays/dry-run", &[]),
     ("webhook/overlays/enforce", &["mode=enforce"]),
@@ -106,11 +106,15 @@ fn chart_and_overlays_agree() {
 }
 
 /// Values far from the defaults, alone and together.
-const FAR: [&[&str]; 9] = [
+pub(super) const FAR: [&[&str]; 9] = [
     &["openshift=true"],
     &["hostNetwork=true", "port=11250", "plainPort=11251"],
     &["certificates.source=files", "certificates.secretName=mine"],
-    &["certificates.source=cert-manager", "certificates.issuerRef.kind=ClusterIssuer", "certificates.issuerRef.name=ca"],
+    &[
+        "certificates.source=cert-manager",
+        "certificates.issuerRef.kind=ClusterIssuer",
+        "certificates.issuerRef.name=ca",
+    ],
     &["rbac.secrets=all-secrets-in-the-cluster", "rbac.nodes=true", "rbac.serviceAccounts=true", "rbac.workflows=true"],
     &["rbac.secrets=namespaces", "rbac.secretNamespaces[0].namespace=a", "rbac.secretNamespaces[0].names={login}"],
     &["serviceMonitor.enabled=true", "prometheusRule.enabled=true", "dashboard.enabled=true"],
@@ -166,14 +170,15 @@ fn secrets_are_granted_as_the_value_says() {
     let granted = |values: &[&str]| {
         let mut granted = Vec::new();
         for role in chart(&helm, values).iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Role")) {
-            for rule in list(&role["rules"]).iter().filter(|rule| list(&rule["resources"]).contains(&json!("secrets"))) {
+            for rule in list(&role["rules"]).iter().filter(|rule| list(&rule["resources"]).contains(&json!("secrets")))
+            {
                 granted.push((key(role), rule["resourceNames"].clone()));
             }
         }
         granted
     };
     let own = ("Role/emissary-webhook/emissary-webhook".to_owned(), json!(["emissary-webhook-certificate"]));
-    assert_eq!(granted(&[]), [own.clone()]);
+    assert_eq!(granted(&[]), std::slice::from_ref(&own));
     assert_eq!(granted(&["certificates.source=cert-manager"]), []);
     let named = ("Role/a/emissary-webhook-secrets".to_owned(), json!(["login"]));
     assert_eq!(granted(FAR[5]), [own.clone(), named]);

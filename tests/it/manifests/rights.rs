@@ -28,7 +28,8 @@ fn nothing_is_written_but_by_name() {
             }
         }
     }
-    let writes: Vec<_> = writes.iter().map(|(kind, resources, names)| (*kind, resources.as_str(), names.as_str())).collect();
+    let writes: Vec<_> =
+        writes.iter().map(|(kind, resources, names)| (*kind, resources.as_str(), names.as_str())).collect();
     assert_eq!(
         writes,
         [
