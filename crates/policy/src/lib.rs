@@ -4,8 +4,10 @@
 //! requests it judges, and shared between threads. What an engine cannot judge is [`Decision::Unknown`], never passed.
 #![warn(missing_docs)]
 
+pub mod gatekeeper;
 pub mod rego;
 mod request;
+mod selector;
 mod verdict;
 
 pub use request::{Kind, Namespace, Operation, Request, User};

@@ -8,13 +8,16 @@
 //! - operands of a negated call or comparison are computed before it: where one is undefined, OPA finds the whole body
 //!   undefined, and regorus the negation true;
 //! - an `every` variable that is an index below `not` is named anew, since regorus loses it there;
-//! - `sprintf` and `re_match` become functions of ours.
+//! - `some` goes to the beginning of its body, since regorus declares it once for each round of a loop before it, and then
+//!   complains that it is declared twice;
+//! - functions that regorus has otherwise become functions of ours.
 
 use super::CompileError;
-use super::builtins::{RE_MATCH, SPRINTF};
+use super::builtins::RENAMED;
 use regorus::Source;
 use regorus::unstable::{
-    AssignOp, BoolOp, Expr, Lexer, Literal, LiteralStmt, Module, Parser, Query, Ref, Rule, RuleHead, Span, TokenKind,
+    AssignOp, BoolOp, Expr, Lexer, Literal, LiteralStmt, Module, Parser, Query, Ref, Rule, RuleBody, RuleHead, Span,
+    TokenKind,
 };
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -25,16 +28,24 @@ pub(super) const COLUMNS: NonZeroU32 = NonZeroU32::new(1 << 20).expect("is not z
 /// A prefix of variables that no policy uses by chance.
 const VARIABLE: &str = "__emissary_";
 
-/// The module, spelt so that both engines agree on what it means.
-pub(super) fn normalise(name: &str, text: &str, v0: bool) -> Result<String, CompileError> {
+/// A module, spelt so that both engines agree on what it means.
+pub(super) struct Normalised {
+    pub(super) text: String,
+    /// The names of its rules, functions left out; each once.
+    pub(super) rules: BTreeSet<String>,
+}
+
+/// Respells a module.
+pub(super) fn normalise(name: &str, text: &str, v0: bool) -> Result<Normalised, CompileError> {
     let text = split(name, text)?;
     let source = source(name, &text)?;
     let module = parse(&source, v0)?;
+    let rules = rules(&module).map(str::to_owned).collect();
     let mut rewriter = Rewriter { text: &text, edits: Vec::new(), variables: 0, names: names(&module) };
     for rule in &module.policy {
         rewriter.rule(rule);
     }
-    Ok(rewriter.apply())
+    Ok(Normalised { text: rewriter.apply(), rules })
 }
 
 fn source(name: &str, text: &str) -> Result<Source, CompileError> {
@@ -125,12 +136,16 @@ fn names(module: &Module) -> BTreeSet<String> {
         Some(alias) => alias.text().to_owned(),
         None => last_of(import.refr.span().text()),
     });
-    let rules = module.policy.iter().filter_map(|rule| match rule.as_ref() {
+    imports.chain(rules(module).map(str::to_owned)).collect()
+}
+
+/// The names of rules that are no functions.
+fn rules(module: &Module) -> impl Iterator<Item = &str> {
+    module.policy.iter().filter_map(|rule| match rule.as_ref() {
         Rule::Spec { head: RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. }, .. }
-        | Rule::Default { refr, .. } => root(refr).map(|root| root.text().to_owned()),
+        | Rule::Default { refr, .. } => root(refr).map(Span::text),
         Rule::Spec { head: RuleHead::Func { .. }, .. } => None,
-    });
-    imports.chain(rules).collect()
+    })
 }
 
 /// The variable that a reference begins with.
@@ -199,6 +214,11 @@ impl Rewriter<'_> {
                         assign.iter().for_each(|assign| self.expression(&assign.value));
                     }
                 }
+                if let RuleHead::Set { key: Some(key), .. } = head
+                    && iterates(key)
+                {
+                    self.compute_key_in_bodies(key, bodies);
+                }
                 for body in bodies {
                     body.assign.iter().for_each(|assign| self.expression(&assign.value));
                     self.query(&body.query);
@@ -211,6 +231,12 @@ impl Rewriter<'_> {
     fn query(&mut self, query: &Query) {
         for statement in &query.stmts {
             self.statement(query, statement);
+        }
+        let Some((first, others)) = query.stmts.split_first() else { return };
+        for statement in others.iter().filter(|one| matches!(one.literal, Literal::SomeVars { .. })) {
+            let declaration = self.take(&statement.span);
+            self.edits.push(Replacement::insert(first.span.start as usize, format!("{declaration}; ")));
+            self.replace(&statement.span, "true".to_owned());
         }
     }
 
@@ -243,18 +269,23 @@ impl Rewriter<'_> {
     /// What lies within an expression, from the inside out.
     fn expression(&mut self, expression: &Expr) {
         if let Expr::Call { fcn, .. } = expression {
-            let ours = match fcn.span().text() {
-                "sprintf" => Some(SPRINTF),
-                "re_match" => Some(RE_MATCH),
-                _ => None,
-            };
-            if let Some(ours) = ours {
-                self.replace(fcn.span(), ours.to_owned());
-            }
+            self.rename(fcn);
         }
         let (expressions, query) = children(expression);
         expressions.into_iter().for_each(|expression| self.expression(expression));
         query.into_iter().for_each(|query| self.query(query));
+    }
+
+    /// Names a function of ours in place of one of theirs.
+    fn rename(&mut self, function: &Expr) {
+        let name: String = function.span().text().split_whitespace().collect();
+        // Where a test of the policy's author puts another function in its place, theirs has to be named.
+        let replaced = || self.text.contains(&format!("with {name} as "));
+        if let Some((_, ours)) = RENAMED.iter().find(|(theirs, _)| *theirs == name)
+            && !replaced()
+        {
+            self.replace(function.span(), (*ours).to_owned());
+        }
     }
 
     /// Finds what OPA computes before it negates.
@@ -270,11 +301,7 @@ impl Rewriter<'_> {
             Expr::Membership { key, value, collection, .. } => {
                 key.iter().chain([value, collection]).for_each(|operand| self.hoist(operand, before));
             }
-            Expr::RefDot { .. } | Expr::RefBrack { .. } => {
-                for child in children(negated).0 {
-                    self.hoist_calls(child, before);
-                }
-            }
+            Expr::RefDot { .. } | Expr::RefBrack { .. } => self.hoist_calls(negated, before),
             _ => {}
         }
     }
@@ -293,13 +320,18 @@ impl Rewriter<'_> {
         }
     }
 
-    /// Hoists the calls in an operand, but not its references.
+    /// Hoists the calls in an operand, and what its references are indexed by, but not those references.
     fn hoist_calls(&mut self, operand: &Expr, before: &mut Vec<String>) {
         match operand {
             Expr::Call { .. } | Expr::ArithExpr { .. } | Expr::BinExpr { .. } => {
                 self.replace_by_variable(operand.span(), before);
             }
             Expr::ArrayCompr { .. } | Expr::SetCompr { .. } | Expr::ObjectCompr { .. } => {}
+            // A reference that is an index is computed on its own.
+            Expr::RefBrack { refr, index, .. } => {
+                self.hoist_calls(refr, before);
+                self.hoist(index, before);
+            }
             _ => children(operand).0.into_iter().for_each(|child| self.hoist_calls(child, before)),
         }
     }
@@ -322,6 +354,20 @@ impl Rewriter<'_> {
         self.edits.push(Replacement::insert(statement.span.start as usize, format!("{open}{lines}")));
         if alone {
             self.edits.push(Replacement::insert(statement.span.end as usize, close.to_owned()));
+        }
+    }
+
+    /// Moves the key of a set rule into the bodies: in the head, regorus iterates over nothing.
+    fn compute_key_in_bodies(&mut self, key: &Expr, bodies: &[RuleBody]) {
+        let variable = self.variable();
+        let line = format!("{variable} := {}", self.take(key.span()));
+        self.replace(key.span(), variable);
+        for body in bodies {
+            let (Some(first), Some(last)) = (body.query.stmts.first(), body.query.stmts.last()) else { continue };
+            let alone = body.query.span.start == first.span.start && self.follows_if(&body.query);
+            let (open, close) = if alone { ("{ ", " }") } else { ("", "") };
+            self.edits.push(Replacement::insert(first.span.start as usize, open.to_owned()));
+            self.edits.push(Replacement::insert(last.span.end as usize, format!("; {line}{close}")));
         }
     }
 
@@ -402,6 +448,15 @@ fn children(expression: &Expr) -> (Vec<&Expr>, Option<&Query>) {
         | Expr::Null { .. }
         | Expr::Var { .. } => (Vec::new(), None),
     }
+}
+
+/// Whether a variable is an index somewhere in it, so that it may stand for several values.
+fn iterates(expression: &Expr) -> bool {
+    let by_variable = match expression {
+        Expr::RefBrack { index, .. } => matches!(index.as_ref(), Expr::Var { .. }),
+        _ => false,
+    };
+    by_variable || children(expression).0.into_iter().any(iterates)
 }
 
 /// Where a variable is an index.

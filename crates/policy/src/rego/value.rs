@@ -1,5 +1,6 @@
 use regorus::Value;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// A document that modules see as `input`; made once for all modules that are asked about it.
 #[derive(Debug, Clone)]
@@ -9,6 +10,13 @@ impl Input {
     /// Makes it of JSON.
     pub fn new(json: &serde_json::Value) -> Self {
         Self(of_json(json))
+    }
+
+    /// An object of parts, which are shared and not copied.
+    pub fn of_parts<'p>(parts: impl IntoIterator<Item = (&'p str, &'p Self)>) -> Self {
+        let fields: BTreeMap<Value, Value> =
+            parts.into_iter().map(|(name, part)| (Value::from(name), part.0.clone())).collect();
+        Self(Value::from(fields))
     }
 }
 

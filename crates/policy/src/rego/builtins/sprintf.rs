@@ -80,13 +80,30 @@ fn notation(value: &Value) -> String {
         Value::String(text) => quoted(text),
         Value::Array(items) => list("[", items.iter(), "]"),
         Value::Set(items) if items.is_empty() => "set()".to_owned(),
-        Value::Set(items) => list("{", items.iter(), "}"),
+        Value::Set(items) => {
+            let mut items: Vec<&Value> = items.iter().collect();
+            items.sort_by_key(|item| rank(item));
+            list("{", items.into_iter(), "}")
+        }
         Value::Object(fields) => {
             let fields: Vec<_> =
                 fields.iter().map(|(key, value)| format!("{}: {}", notation(key), notation(value))).collect();
             format!("{{{}}}", fields.join(", "))
         }
         Value::Undefined => String::new(),
+    }
+}
+
+/// OPA's order of types, which is not regorus' for objects and sets.
+fn rank(value: &Value) -> u8 {
+    match value {
+        Value::Undefined | Value::Null => 0,
+        Value::Bool(_) => 1,
+        Value::Number(_) => 2,
+        Value::String(_) => 3,
+        Value::Array(_) => 4,
+        Value::Object(_) => 5,
+        Value::Set(_) => 6,
     }
 }
 
@@ -249,16 +266,20 @@ fn digits(text: &str) -> (Option<usize>, &str) {
 }
 
 fn formatted(value: &Argument, verb: char, flags: &Flags) -> String {
-    let text = match value {
+    let by_verb = |verb: char| match value {
         Argument::Int(int) => integer(*int, verb, flags),
         Argument::Big(text) if matches!(verb, 'd' | 'v' | 's') => Some(signed(text.clone(), flags)),
         Argument::Big(_) => None,
         Argument::Float(float) => floating(*float, verb, flags),
         Argument::Text(text) => string(text, verb, flags),
     };
-    match text {
+    match by_verb(verb) {
         Some(text) => padded(text, value, flags),
-        None => format!("%!{verb}({}={})", value.go_type(), value.plain()),
+        // What Go says of a wrong verb has the value with the same flags.
+        None => {
+            let text = padded(by_verb('v').unwrap_or_default(), value, flags);
+            format!("%!{verb}({}={text})", value.go_type())
+        }
     }
 }
 
@@ -275,7 +296,9 @@ fn integer(int: i64, verb: char, flags: &Flags) -> Option<String> {
             return Some(match verb {
                 'c' => c.to_string(),
                 'U' => format!("U+{:04X}", int),
-                _ => format!("'{}'", c.escape_debug()),
+                _ => {
+                    format!("'{}'", quoted(&c.to_string()).trim_matches('"').replace("\\\"", "\"").replace('\'', "\\'"))
+                }
             });
         }
         _ => return None,
