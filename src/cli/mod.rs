@@ -1,6 +1,8 @@
 //! A file a verb: arguments, rendering, colours. What a verb does is done in the other rooms.
 
+mod certificates;
 mod demo;
+mod doctor;
 mod index;
 mod look_ups;
 mod objects;
@@ -29,6 +31,7 @@ enum Verb {
     Rewrite(rewrite::Rewrite),
     Resolve(resolve::Resolve),
     Index(index::Index),
+    Doctor(Box<doctor::Examine>),
     Demo(demo::Demo),
 }
 
@@ -71,6 +74,7 @@ pub fn run() -> ExitCode {
         Verb::Rewrite(rewrite) => rewrite.run(),
         Verb::Resolve(resolve) => resolve.run(),
         Verb::Index(index) => index.run(),
+        Verb::Doctor(doctor) => doctor.run(),
         Verb::Demo(demo) => demo.run(),
     };
     match result {

@@ -92,6 +92,19 @@ pub struct Server {
     /// Address of the plain listener for `/livez`, `/readyz` and `/metrics`.
     #[schemars(with = "String", extend("x-reload" = "restart", "x-is" = "address and port"))]
     pub plain_listen: SocketAddr,
+    /// Where the serving certificate comes from: `files` that somebody else keeps (the two below), or `self-managed`: made
+    /// and renewed by the webhook, which also tells the API server to trust it.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub certificates: Certificates,
+    /// How a certificate is kept under `certificates: self-managed`.
+    pub self_managed: SelfManaged,
+    /// PEM file with the authorities whose client certificates are let in. Unset: clients need none, as an API server shows
+    /// one only where its own configuration says so.
+    #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
+    pub client_authority: Option<PathBuf>,
+    /// The common names or DNS names of clients that are let in, of those with a certificate by `clientAuthority`. Empty: all.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub client_names: Vec<String>,
     /// Who may read `/dryrun` on the plain listener: templates and images of every namespace are in it.
     #[schemars(extend("x-reload" = "restart"))]
     pub dry_run_report: DryRunReport,
@@ -113,6 +126,44 @@ pub struct Server {
     /// How long requests under way may then take to end.
     #[schemars(extend("x-reload" = "restart", "x-maximum" = "5m"))]
     pub drain_timeout: Period,
+}
+
+/// See [`Server::certificates`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certificates {
+    /// Read from files, and again when they change.
+    #[default]
+    Files,
+    /// Made, shared between replicas in a Secret, and rotated.
+    SelfManaged,
+}
+
+/// See [`Server::self_managed`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SelfManaged {
+    /// The Service that the API server calls; its DNS names are the certificate's.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub service: String,
+    /// The namespace of Service, Secret and Lease. Unset: the one that the webhook runs in.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub namespace: Option<String>,
+    /// The Secret that holds the certificate. It is made where it is missing; one of somebody else is left alone.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub secret: String,
+    /// The Lease whose holder writes.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub lease: String,
+    /// The MutatingWebhookConfigurations whose entries are kept trusting the certificate.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub registrations: Vec<String>,
+    /// DNS names and IP addresses besides the Service's, as for a registration by URL.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub extra_names: Vec<String>,
+    /// How long a certificate lives. It is replaced after two thirds of that.
+    #[schemars(extend("x-reload" = "restart", "x-minimum" = "10s", "x-maximum" = "87600h"))]
+    pub life: Period,
 }
 
 /// How many admissions may wait for a registry.
@@ -405,6 +456,10 @@ impl Default for Server {
         Self {
             listen: any(10250),
             plain_listen: any(8080),
+            certificates: Certificates::default(),
+            self_managed: SelfManaged::default(),
+            client_authority: None,
+            client_names: Vec::new(),
             dry_run_report: DryRunReport::default(),
             certificate: "/etc/emissary-webhook/tls/tls.crt".into(),
             key: "/etc/emissary-webhook/tls/tls.key".into(),
@@ -412,6 +467,21 @@ impl Default for Server {
             max_body: Size(8 << 20),
             lame_duck: seconds(5),
             drain_timeout: seconds(20),
+        }
+    }
+}
+
+impl Default for SelfManaged {
+    fn default() -> Self {
+        let name = "emissary-webhook";
+        Self {
+            service: name.to_owned(),
+            namespace: None,
+            secret: "emissary-webhook-certificate".to_owned(),
+            lease: name.to_owned(),
+            registrations: vec![name.to_owned()],
+            extra_names: Vec::new(),
+            life: seconds(90 * 24 * 3600),
         }
     }
 }
