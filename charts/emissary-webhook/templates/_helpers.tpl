@@ -16,7 +16,13 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if .Values.openshift }}
 {{- $_ := set $made "rewrite" (dict "profile" "openshift") }}
 {{- end }}
+{{- with .Values.controllers }}
+{{- $_ := set $made "controllers" . }}
+{{- end }}
 {{- $server := dict }}
+{{- if eq .Values.certificates.source "self-managed" }}
+{{- $_ := set $server "certificates" "self-managed" }}
+{{- end }}
 {{- if ne (int .Values.port) 10250 }}
 {{- $_ := set $server "listen" (printf "[::]:%d" (int .Values.port)) }}
 {{- end }}
@@ -126,4 +132,9 @@ subjects: {{ include "emissary-webhook.subjects" .root | nindent 2 }}
 {{- if and (eq .Values.rbac.secrets "namespaces") (not .Values.rbac.secretNamespaces) }}
 {{- fail "rbac.secrets is namespaces: list them in rbac.secretNamespaces" }}
 {{- end }}
+{{- end }}
+
+{{/* The program's image. */}}
+{{- define "emissary-webhook.image" -}}
+{{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}

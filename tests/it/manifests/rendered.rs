@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Map, Value, json};
 
-use super::{CHART, documents, find, list, root};
+use super::{CHART, documents, find, is_hook, list, root};
 use crate::components::{HELM, KUBECTL, need};
 
 /// A tool, run in the repository without anybody's own configuration of it.
@@ -61,7 +61,7 @@ fn key(object: &Value) -> String {
 fn comparable(objects: Vec<Value>) -> Map<String, Value> {
     let mut all = Map::new();
     for mut object in objects {
-        if object["kind"] == "Namespace" || object["metadata"]["annotations"].get("helm.sh/hook").is_some() {
+        if object["kind"] == "Namespace" || is_hook(&object) {
             continue;
         }
         if let Some(labels) = object["metadata"]["labels"].as_object_mut() {

@@ -48,7 +48,7 @@ struct Requests<'a> {
 }
 
 impl Requests<'_> {
-    async fn new(&mut self) -> f64 {
+    async fn since(&mut self) -> f64 {
         let before = self.seen;
         self.seen = self.webhook.metric(r#"emissary_webhook_requests_total{code="2xx"}"#).await;
         self.seen - before
@@ -66,12 +66,12 @@ async fn status_updates_and_what_is_none_of_ours_stay_off_the_wire() {
         .await;
     register(&namespace, &webhook, "workflows-updates").await;
     let mut requests = Requests { webhook: &webhook, seen: 0.0 };
-    requests.new().await;
+    requests.since().await;
 
     let spec = json!({"entrypoint": "m", "templates": [{"name": "m", "container": {"image": "app:1"}}]});
     let mut workflow = namespace.create(WORKFLOWS, &object("Workflow", spec.clone())).await.unwrap();
     assert_eq!(workflow["spec"]["templates"][0]["container"]["command"], json!(["/app"]));
-    assert_eq!(requests.new().await, 1.0);
+    assert_eq!(requests.since().await, 1.0);
 
     // As the controller writes it while many steps run: by an update of the whole object.
     let path = format!("{}/workflow", namespace.path(WORKFLOWS));
@@ -89,26 +89,22 @@ async fn status_updates_and_what_is_none_of_ours_stay_off_the_wire() {
         workflow = namespace.request("PUT", &path, Some(&workflow)).await.unwrap();
         assert_eq!(workflow["status"]["progress"], progress);
     }
-    assert_eq!(requests.new().await, 0.0, "updates of a Workflow's status");
+    assert_eq!(requests.since().await, 0.0, "updates of a Workflow's status");
 
     let cron = json!({"schedules": ["* * * * *"], "workflowSpec": spec});
     let mut cron = namespace.create(CRON_WORKFLOWS, &object("CronWorkflow", cron)).await.unwrap();
-    assert_eq!(requests.new().await, 1.0);
+    assert_eq!(requests.since().await, 1.0);
     let path = format!("{}/cronworkflow", namespace.path(CRON_WORKFLOWS));
     cron["status"] = json!({"active": [], "conditions": [], "lastScheduledTime": "2026-11-22T00:00:00Z"});
     cron["metadata"]["labels"] = json!({"a": "b"});
     let mut cron = namespace.request("PUT", &path, Some(&cron)).await.unwrap();
-    assert_eq!(requests.new().await, 0.0, "an update of a CronWorkflow's status and labels");
+    assert_eq!(requests.since().await, 0.0, "an update of a CronWorkflow's status and labels");
     cron["spec"]["schedules"] = json!(["1 * * * *"]);
     namespace.request("PUT", &path, Some(&cron)).await.unwrap();
-    assert_eq!(requests.new().await, 1.0, "its spec differs");
+    assert_eq!(requests.since().await, 1.0, "its spec differs");
 
-    let reference = object("Workflow", json!({"workflowTemplateRef": {"name": "t"}}));
-    let reference = {
-        let mut reference = reference;
-        reference["metadata"]["name"] = json!("reference");
-        reference
-    };
+    let mut reference = object("Workflow", json!({"workflowTemplateRef": {"name": "t"}}));
+    reference["metadata"]["name"] = json!("reference");
     namespace.create(WORKFLOWS, &reference).await.unwrap();
     let (workflow, inject) = ("workflows.argoproj.io/workflow", "emissary-webhook.io/inject");
     for (labels, annotations) in [
@@ -118,21 +114,21 @@ async fn status_updates_and_what_is_none_of_ours_stay_off_the_wire() {
     ] {
         namespace.create("pods", &pod(labels, annotations)).await.unwrap();
     }
-    assert_eq!(requests.new().await, 0.0, "what is none of ours");
+    assert_eq!(requests.since().await, 0.0, "what is none of ours");
 
     // Twice: our init container gets the service account's token from a plugin that runs after us.
     let created = namespace.create("pods", &pod(json!({workflow: "w", inject: "true"}), json!({}))).await.unwrap();
-    assert_eq!(requests.new().await, 2.0);
+    assert_eq!(requests.since().await, 2.0);
     let path = format!("{}/{}", namespace.path("pods"), created["metadata"]["name"].as_str().unwrap());
     namespace.request("PATCH", &path, Some(&json!({"metadata": {"labels": {"a": "b"}}}))).await.unwrap();
-    assert_eq!(requests.new().await, 0.0, "an update of a pod");
+    assert_eq!(requests.since().await, 0.0, "an update of a pod");
 
     let off = json!({"metadata": {"labels": {"emissary-webhook.io/mode": "off"}}});
     namespace.request("PATCH", &format!("/api/v1/namespaces/{}", namespace.name), Some(&off)).await.unwrap();
     let asks = pod(json!({inject: "true"}), json!({}));
     let is_bare = |pod: &Value| pod["spec"]["containers"].as_array().unwrap().len() == 1;
     eventually("off is off", async || namespace.dry_run("pods", &asks).await.is_ok_and(|pod| is_bare(&pod))).await;
-    requests.new().await;
+    requests.since().await;
     namespace.create("pods", &asks).await.unwrap();
-    assert_eq!(requests.new().await, 0.0, "a namespace that is off");
+    assert_eq!(requests.since().await, 0.0, "a namespace that is off");
 }
