@@ -59,8 +59,7 @@ impl Bundle {
     /// Whether one of the authorities signed the pair's certificate. Time plays no part.
     pub fn trusts(&self, pair: &Pair) -> bool {
         let Some((leaf, intermediates)) = pair.certified_key().cert.split_first() else { return false };
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(self.0.iter().cloned());
+        let roots = self.roots();
         let moment = pair.validity().not_before.duration_since(UNIX_EPOCH).unwrap_or_default();
         ParsedCertificate::try_from(leaf).is_ok_and(|leaf| {
             verify_server_cert_signed_by_trust_anchor(
@@ -72,6 +71,13 @@ impl Bundle {
             )
             .is_ok()
         })
+    }
+
+    /// As a client takes it.
+    pub fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(self.0.iter().cloned());
+        roots
     }
 
     /// How many authorities there are.

@@ -3,6 +3,12 @@
 //!
 //! A key is live unless it is marked `x-reload: restart`. Ranges stand in the schema (`range`, `x-minimum`,
 //! `x-maximum`) and are checked from there, so what the documentation says is what holds.
+//!
+//! They are one file because they are read as one table.
+
+mod certificates;
+
+pub use certificates::{Certificates, SelfManaged};
 
 use super::values::{ImageAliases, ImageName, NamePattern, Network, Period, RegistryHost, Size};
 use emissary_core::image::Platform;
@@ -126,44 +132,6 @@ pub struct Server {
     /// How long requests under way may then take to end.
     #[schemars(extend("x-reload" = "restart", "x-maximum" = "5m"))]
     pub drain_timeout: Period,
-}
-
-/// See [`Server::certificates`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Certificates {
-    /// Read from files, and again when they change.
-    #[default]
-    Files,
-    /// Made, shared between replicas in a Secret, and rotated.
-    SelfManaged,
-}
-
-/// See [`Server::self_managed`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct SelfManaged {
-    /// The Service that the API server calls; its DNS names are the certificate's.
-    #[schemars(extend("x-reload" = "restart"))]
-    pub service: String,
-    /// The namespace of Service, Secret and Lease. Unset: the one that the webhook runs in.
-    #[schemars(extend("x-reload" = "restart"))]
-    pub namespace: Option<String>,
-    /// The Secret that holds the certificate. It is made where it is missing; one of somebody else is left alone.
-    #[schemars(extend("x-reload" = "restart"))]
-    pub secret: String,
-    /// The Lease whose holder writes.
-    #[schemars(extend("x-reload" = "restart"))]
-    pub lease: String,
-    /// The MutatingWebhookConfigurations whose entries are kept trusting the certificate.
-    #[schemars(extend("x-reload" = "restart"))]
-    pub registrations: Vec<String>,
-    /// DNS names and IP addresses besides the Service's, as for a registration by URL.
-    #[schemars(extend("x-reload" = "restart"))]
-    pub extra_names: Vec<String>,
-    /// How long a certificate lives. It is replaced after two thirds of that.
-    #[schemars(extend("x-reload" = "restart", "x-minimum" = "10s", "x-maximum" = "87600h"))]
-    pub life: Period,
 }
 
 /// How many admissions may wait for a registry.
@@ -467,21 +435,6 @@ impl Default for Server {
             max_body: Size(8 << 20),
             lame_duck: seconds(5),
             drain_timeout: seconds(20),
-        }
-    }
-}
-
-impl Default for SelfManaged {
-    fn default() -> Self {
-        let name = "emissary-webhook";
-        Self {
-            service: name.to_owned(),
-            namespace: None,
-            secret: "emissary-webhook-certificate".to_owned(),
-            lease: name.to_owned(),
-            registrations: vec![name.to_owned()],
-            extra_names: Vec::new(),
-            life: seconds(90 * 24 * 3600),
         }
     }
 }

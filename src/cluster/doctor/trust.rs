@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 
+use super::reach::called;
 use super::{Check, Doctor, Finding, ask};
 use crate::certificate::{CERTIFICATE, KEY, Pair, Standing};
 use crate::cluster::registration::bundle_of;
@@ -52,17 +53,13 @@ impl Doctor<'_> {
                      served, or annotate it for cert-manager's injector"
                 ),
             };
-            let host = match (&entry.client_config.service, &entry.client_config.url) {
-                (Some(service), _) => Some(format!("{}.{}.svc", service.name, service.namespace)),
-                (None, url) => url.as_deref().and_then(host).map(str::to_owned),
-            };
+            let (host, _) = called(entry);
             match (bundle_of(entry), &pair) {
                 (None, _) => finding.fail(format!("{name} has no caBundle that could be read"), mend),
                 (Some(bundle), Some(pair)) if !bundle.trusts(pair) => {
                     finding.fail(format!("the caBundle of {name} does not trust the certificate served"), mend);
                 }
-                (Some(_), Some(pair)) if host.as_ref().is_some_and(|host| !pair.is_for(host)) => {
-                    let host = host.unwrap_or_default();
+                (Some(_), Some(pair)) if !pair.is_for(&host) => {
                     finding.fail(
                         format!("{name} calls {host}, which is not in the certificate"),
                         format!("add {host} to server.selfManaged.extraNames, or to the names of your certificate"),
@@ -119,14 +116,5 @@ impl Doctor<'_> {
                 format!("kubectl -n {namespace} get pods -l app.kubernetes.io/name=emissary-webhook"),
             ),
         }
-    }
-}
-
-/// The host of `https://HOST[:PORT]/…`.
-pub(super) fn host(url: &str) -> Option<&str> {
-    let authority = url.strip_prefix("https://")?.split('/').next()?;
-    match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next(),
-        None => authority.split(':').next(),
     }
 }

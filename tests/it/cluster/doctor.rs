@@ -1,6 +1,6 @@
 //! `doctor` on installations that are well, and on some that are not.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
@@ -16,16 +16,23 @@ fn doctor(kubeconfig: &Path, arguments: &[String]) -> Output {
 impl Installation {
     /// What `doctor` says, by an administrator.
     async fn examined(&self, output: &str) -> Output {
+        self.examined_by(self.home.cluster.kubeconfig(), output).await
+    }
+
+    async fn examined_by(&self, kubeconfig: PathBuf, output: &str) -> Output {
         let mut arguments: Vec<String> =
             ["-n", &self.home.name, "--probe-namespace", &self.tenant.name, "-o", output].map(str::to_owned).into();
         arguments.extend(self.flags());
-        let kubeconfig = self.home.cluster.kubeconfig();
         tokio::task::spawn_blocking(move || doctor(&kubeconfig, &arguments)).await.unwrap()
     }
 
     /// The same as its exit code and the findings by check.
     async fn findings(&self) -> (Option<i32>, Value) {
-        let output = self.examined("json").await;
+        self.findings_by(self.home.cluster.kubeconfig()).await
+    }
+
+    async fn findings_by(&self, kubeconfig: PathBuf) -> (Option<i32>, Value) {
+        let output = self.examined_by(kubeconfig, "json").await;
         let text = String::from_utf8_lossy(&output.stderr);
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {text}"));
         let findings = report["findings"].as_array().unwrap().iter();
@@ -59,6 +66,14 @@ async fn an_installation_that_is_well_is_found_well() {
     let detail = |check: &str, part: &str| findings[check]["details"].to_string().contains(part);
     assert!(detail("reachability", "rewritten"), "{findings:#}");
     assert!(detail("selectors", &installation.tenant.name), "{findings:#}");
+
+    // As the webhook's own account, which creates no pod.
+    let (code, findings) = installation.findings_by(installation.kubeconfig.clone()).await;
+    assert_eq!(code, Some(0), "{findings:#}");
+    let reached = &findings["reachability"];
+    assert_eq!(reached["status"], "ok", "{findings:#}");
+    assert!(reached["details"].to_string().contains("localhost:"), "{reached:#}");
+    assert_eq!(findings["order"]["status"], "skipped", "{findings:#}");
 
     let table = installation.examined("table").await;
     let table = String::from_utf8(table.stdout).unwrap();

@@ -12,6 +12,11 @@
 //!
 //! A pair that the registrations do not trust is not served as long as there is a valid one that was served before.
 
+mod followed;
+mod metrics;
+
+pub use metrics::CertificateMetrics;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,16 +27,13 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, watch};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use followed::Followed;
 
 use super::events::{Event, Recorder, Regarding, Severity};
 use super::follow::{Seen, follow};
@@ -52,9 +54,6 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// How long after a write failed it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The first and the longest pause between two heals of one registration, where somebody else keeps on changing it.
-const CONTESTED: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
-
 /// Where the certificate is kept, and who is told to trust it.
 #[derive(Debug, Clone)]
 pub struct CertificateOptions {
@@ -66,43 +65,6 @@ pub struct CertificateOptions {
     pub registrations: Vec<String>,
     /// For whom, and for how long.
     pub terms: Terms,
-}
-
-/// What is counted about the certificate.
-#[derive(Debug, Clone, Default)]
-pub struct CertificateMetrics {
-    steps: Family<Labels, Counter>,
-    bundles: Family<Labels, Counter>,
-    /// 1 while this replica holds the Lease.
-    pub lease_held: Gauge,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
-    step: &'static str,
-}
-
-impl CertificateMetrics {
-    /// Declares the metrics in `registry`, under whatever prefix it has.
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register(
-            "certificate_rotations",
-            "Steps of the certificate's life that this replica wrote into its Secret",
-            metrics.steps.clone(),
-        );
-        registry.register(
-            "ca_bundles_written",
-            "Times that a registration's caBundle was set: to a new bundle, or healed after somebody else changed it",
-            metrics.bundles.clone(),
-        );
-        registry.register(
-            "lease_held",
-            "Whether this replica writes certificate and caBundle",
-            metrics.lease_held.clone(),
-        );
-        metrics
-    }
 }
 
 /// Follows and keeps the certificate until `cancel`. What to serve is in the channel, nothing at first.
@@ -121,7 +83,7 @@ pub fn keep_certificate(
     let secret = follow(secrets.clone(), options.secret.clone(), Arc::clone(&changed), tracker, cancel.clone());
     let followed = options.registrations.iter().map(|name| {
         let seen = follow(registrations.clone(), name.clone(), Arc::clone(&changed), tracker, cancel.clone());
-        Registration { name: name.clone(), seen, carried: None, written_over: None, pause: Duration::ZERO, last: None }
+        Followed { name: name.clone(), seen, carried: None, written_over: None, pause: Duration::ZERO, last: None }
     });
     let (offer, offered) = watch::channel(Offer::default());
     let keeper = Keeper {
@@ -145,25 +107,12 @@ pub fn keep_certificate(
     offered
 }
 
-struct Registration {
-    name: String,
-    seen: watch::Receiver<Seen<MutatingWebhookConfiguration>>,
-    /// The bundle of ours that it was last seen with: another in its place is somebody else's doing.
-    carried: Option<Bundle>,
-    /// The version over which we wrote, whose successor has not been seen yet.
-    written_over: Option<String>,
-    /// How long to leave it alone after `last`.
-    pause: Duration,
-    /// When it was last healed.
-    last: Option<Instant>,
-}
-
 struct Keeper {
     options: CertificateOptions,
     secrets: Api<Secret>,
     registrations: Api<MutatingWebhookConfiguration>,
     secret: watch::Receiver<Seen<Secret>>,
-    followed: Vec<Registration>,
+    followed: Vec<Followed>,
     lease: Lease,
     recorder: Recorder,
     metrics: CertificateMetrics,
@@ -402,7 +351,7 @@ impl Keeper {
         let written = timeout(PATIENCE, self.secrets.replace(name, &parameters, &secret)).await;
         if matches!(written, Ok(Ok(_))) {
             tracing::info!(secret = name, step, "wrote the certificate's Secret");
-            self.metrics.steps.get_or_create(&Labels { step }).inc();
+            self.metrics.wrote(step);
             let note = format!("The webhook's certificate was {step}.");
             self.recorder.record(event(regarding(over), Severity::Normal, "CertificateRotation", note));
         }
@@ -456,7 +405,7 @@ impl Keeper {
                 let entries: Vec<&str> = differing.iter().map(|(_, entry)| entry.name.as_str()).collect();
                 let entries = entries.join(", ");
                 tracing::info!(registration = followed.name, entries, step, "set the caBundle");
-                self.metrics.bundles.get_or_create(&Labels { step }).inc();
+                self.metrics.published(step);
                 followed.written_over = seen.resource_version();
                 if heals {
                     followed.healed(Instant::now());
@@ -495,21 +444,6 @@ impl Keeper {
                 Some(problem)
             }
         }
-    }
-}
-
-impl Registration {
-    /// For how long it is left alone, because somebody else keeps on changing it too.
-    fn contested(&self, now: Instant) -> Option<Duration> {
-        let next = self.last.map(|last| last + self.pause)?;
-        (now < next).then(|| next - now)
-    }
-
-    fn healed(&mut self, now: Instant) {
-        let (first, longest) = CONTESTED;
-        let soon = self.last.is_some_and(|last| now - last < longest + self.pause);
-        self.pause = if soon { (self.pause * 2).clamp(first, longest) } else { Duration::ZERO };
-        self.last = Some(now);
     }
 }
 
