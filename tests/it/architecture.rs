@@ -176,7 +176,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            if !path.ends_with("target") && !path.ends_with("tests") {
+            if !["target", "tests", "benches"].iter().any(|free| path.ends_with(free)) {
                 sources(&path, found);
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
