@@ -2,6 +2,7 @@
 
 mod components;
 mod debian;
+mod executor;
 mod progress;
 mod shell;
 mod test;
@@ -19,6 +20,10 @@ usage: cargo xtask <task>
                                      ARGS              for cargo test, such as a test's name or -- --nocapture
   components                         get the components and print their variables as shell exports, so that a plain
                                      cargo test finds them: eval \"$(cargo xtask components)\"
+  executor [--platform P] [--print-path]
+                                     build the executor's programs as they are shipped; print their sizes and paths
+                                     --platform P      amd64 or arm64, by default this machine's
+                                     --print-path      argoexec's path alone
 
 Components are kept in $EMISSARY_TEST_CACHE, by default $XDG_CACHE_HOME/emissary-webhook or ~/.cache/emissary-webhook.
 Remove the folder to get them anew.";
@@ -45,6 +50,10 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
     match (words.as_slice(), for_cargo.is_empty()) {
         (["test"], _) => test::run(test::Missing::Fails, &for_cargo),
         (["test", "--allow-missing"], _) => test::run(test::Missing::IsListed, &for_cargo),
+        (["executor"], true) => executor::run(None, false),
+        (["executor", "--print-path"], true) => executor::run(None, true),
+        (["executor", "--platform", platform], true) => executor::run(Some(platform), false),
+        (["executor", "--platform", platform, "--print-path"], true) => executor::run(Some(platform), true),
         (["components"], true) => components::print(),
         ([] | ["help" | "-h" | "--help"], true) => {
             println!("{USAGE}");

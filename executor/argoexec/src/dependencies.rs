@@ -1,0 +1,100 @@
+//! Waiting for other containers of the pod.
+
+use std::io;
+use std::path::Path;
+
+use emissary_contract::file;
+
+use crate::failure::{Doing as _, Failure};
+use crate::files;
+use crate::inputs::ends;
+use crate::report;
+use crate::shared::{Shared, read_text};
+use crate::wake::{Event, Wake};
+
+/// Containers whose exit codes are waited for.
+pub(crate) struct Awaited(Vec<String>);
+
+impl Awaited {
+    /// Watches the folder of each, which is made where the container has not begun yet.
+    pub(crate) fn watch<'a>(
+        names: impl Iterator<Item = &'a str>,
+        shared: &Shared,
+        wake: &mut Wake,
+    ) -> io::Result<Self> {
+        let mut awaited = Vec::new();
+        for name in names.filter(|name| is_name(name)) {
+            let folder = shared.container(name);
+            files::make_folder(&folder, 0o777)?;
+            wake.watch(&folder);
+            awaited.push(name.to_owned());
+        }
+        Ok(Self(awaited))
+    }
+
+    /// The first that has not ended well: `Ok` of its name where it has not ended, `Err` of its name and code where it
+    /// has. Nothing where all have succeeded.
+    fn open(&self, shared: &Shared) -> Option<(&str, Option<i64>)> {
+        self.0
+            .iter()
+            .map(|name| (name.as_str(), report::read(&shared.exit_code(name))))
+            .find(|(_, code)| *code != Some(0))
+    }
+
+    /// Whether all have ended, well or not.
+    pub(crate) fn have_ended(&self, shared: &Shared) -> bool {
+        self.0.iter().all(|name| report::read(&shared.exit_code(name)).is_some())
+    }
+
+    /// Waits until all have succeeded.
+    ///
+    /// # Errors
+    /// Where one has failed, or a signal comes that would end the process.
+    pub(crate) fn succeed(&self, shared: &Shared, own: &Path, wake: &mut Wake) -> Result<(), Failure> {
+        wait(own, wake, || match self.open(shared) {
+            None => Ok(true),
+            Some((_, None)) => Ok(false),
+            Some((name, Some(code))) => Err(Failure::own(format!(
+                "the container {name}, which this one depends on, ended with exit code {code}"
+            ))),
+        })
+    }
+}
+
+/// Waits, without a process to hand signals to, until `done`.
+///
+/// # Errors
+/// Those of `done`; and a signal, sent or left as a file in `own`, that would end a process.
+pub(crate) fn wait(
+    own: &Path,
+    wake: &mut Wake,
+    mut done: impl FnMut() -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let mut came = None;
+    loop {
+        if let Some(signal) = came.or_else(|| take_signal(own)).filter(|signal| ends(*signal)) {
+            return Err(Failure::signalled(signal));
+        }
+        if done()? {
+            return Ok(());
+        }
+        came = match wake.next(None).doing(|| "cannot wait".to_owned())? {
+            Event::Signal(signal) => Some(signal),
+            _ => None,
+        };
+    }
+}
+
+/// The signal that somebody has left as a file, and takes it away. A file that is not written yet, or is no signal, stays.
+pub(crate) fn take_signal(folder: &Path) -> Option<i32> {
+    let file = folder.join(file::SIGNAL);
+    let signal = read_text(&file, 16).ok()?.trim().parse().ok().filter(|signal| (1..=64).contains(signal))?;
+    // Whoever may write there may also remove; else the next look would send it again.
+    let _ = std::fs::remove_file(&file);
+    Some(signal)
+}
+
+/// Whether a name is one part of a path, as names of containers are.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && name != "." && name != ".."
+}

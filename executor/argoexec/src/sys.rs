@@ -1,0 +1,85 @@
+//! What the standard library and rustix do not offer without `unsafe`: signal masks, signalfd, the moment before exec.
+//!
+//! No other file of the project has `unsafe` in it.
+#![expect(unsafe_code, reason = "system calls that have no safe form elsewhere; each states why it is sound")]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+/// The signals that a thread does not take, so that they wait to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Mask(libc::sigset_t);
+
+/// Blocks every signal that can be, for this thread and those that it starts; the mask before that comes back.
+pub(crate) fn block_signals() -> io::Result<Mask> {
+    let all = every_signal();
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: both point to signal sets that live through the call, and where it succeeds it has filled the second.
+    unsafe {
+        match libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, before.as_mut_ptr()) {
+            0 => Ok(Mask(before.assume_init())),
+            error => Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+}
+
+/// From which blocked signals are read.
+pub(crate) fn signal_fd() -> io::Result<OwnedFd> {
+    let all = every_signal();
+    // SAFETY: the set lives through the call, and a descriptor that comes back is new and nobody else's.
+    unsafe {
+        match libc::signalfd(-1, &raw const all, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
+            -1 => Err(io::Error::last_os_error()),
+            descriptor => Ok(OwnedFd::from_raw_fd(descriptor)),
+        }
+    }
+}
+
+/// `kill(2)`: a negative process is a group. Also takes real-time signals, which rustix has no safe name for.
+pub(crate) fn kill(process: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: two numbers go in and none is a pointer.
+    match unsafe { libc::kill(process, signal) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// What the child does between fork and exec: its signals are as ours were, it dies with us, and then `also`.
+///
+/// `also` may do nothing but system calls, since other threads' locks are as the fork found them.
+pub(crate) fn before_exec(
+    command: &mut Command,
+    mask: Mask,
+    mut also: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
+    let parent = rustix::process::getpid();
+    let hook = move || {
+        // SAFETY: the set lives through the call, and nothing is to come back.
+        let result = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask.0, std::ptr::null_mut()) };
+        if result != 0 {
+            return Err(io::Error::from_raw_os_error(result));
+        }
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        // The parent may have died before that, and then nobody would tell.
+        if rustix::process::getppid() != Some(parent) {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        also()
+    };
+    // SAFETY: the closure makes system calls alone and allocates nothing.
+    unsafe {
+        command.pre_exec(hook);
+    }
+}
+
+fn every_signal() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigfillset initialises the set that it is given and cannot fail on a valid pointer.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
