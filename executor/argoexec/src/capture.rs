@@ -268,7 +268,9 @@ impl Pump {
         let count = rustix::io::read(&self.from, &mut *buffer)?;
         let bytes = buffer.get(..count).unwrap_or_default();
         self.pass_on(bytes);
-        if let Some(files) = &self.files {
+        if count > 0
+            && let Some(files) = &self.files
+        {
             files.lock().keep(self.stream, |file| file.write_all(bytes).map(|()| bytes.len() as u64));
         }
         Ok(count)

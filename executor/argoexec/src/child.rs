@@ -55,7 +55,17 @@ pub(crate) fn run(file: &Path, words: &Words, with: &Surroundings<'_>, wake: &mu
     let mut command = Command::new(file);
     command.arg0(words.program()).args(words.arguments()).env_remove(variable::PLATFORM_COMMANDS);
     let pumps = prepare(&mut command, with).doing(cannot)?;
-    let child = command.spawn().doing(cannot)?;
+    let child = command.spawn().map_err(|error| {
+        let hint = match error.kind() {
+            // The program itself has been found before.
+            io::ErrorKind::NotFound => "; the interpreter that its first line or its format names is not there",
+            _ if error.raw_os_error() == Some(libc::ENOEXEC) => {
+                "; it is no program of this machine, and has no first line that names an interpreter"
+            }
+            _ => "",
+        };
+        Failure::own(format!("{}: {error}{hint}", cannot()))
+    })?;
     // It holds our ends of what the child writes to.
     drop(command);
     let process = i32::try_from(child.id()).unwrap_or_default();
@@ -118,7 +128,7 @@ fn attend(process: i32, with: &Surroundings<'_>, wake: &mut Wake) -> Result<Ende
             Event::Signal(signal) if with.ignored == Some(signal) => {}
             Event::Signal(signal) => send(signal),
             Event::File => {
-                if let Some(signal) = take_signal(with.folder) {
+                if let Some(signal) = take_signal(with.folder, wake) {
                     send(signal);
                 }
                 if let Some((awaited, grace, until @ None)) = &mut ends_with

@@ -32,15 +32,6 @@ impl Awaited {
         Ok(Self(awaited))
     }
 
-    /// The first that has not ended well: `Ok` of its name where it has not ended, `Err` of its name and code where it
-    /// has. Nothing where all have succeeded.
-    fn open(&self, shared: &Shared) -> Option<(&str, Option<i64>)> {
-        self.0
-            .iter()
-            .map(|name| (name.as_str(), report::read(&shared.exit_code(name))))
-            .find(|(_, code)| *code != Some(0))
-    }
-
     /// Whether all have ended, well or not.
     pub(crate) fn have_ended(&self, shared: &Shared) -> bool {
         self.0.iter().all(|name| report::read(&shared.exit_code(name)).is_some())
@@ -51,12 +42,20 @@ impl Awaited {
     /// # Errors
     /// Where one has failed, or a signal comes that would end the process.
     pub(crate) fn succeed(&self, shared: &Shared, own: &Path, wake: &mut Wake) -> Result<(), Failure> {
-        wait(own, wake, || match self.open(shared) {
-            None => Ok(true),
-            Some((_, None)) => Ok(false),
-            Some((name, Some(code))) => Err(Failure::own(format!(
-                "the container {name}, which this one depends on, ended with exit code {code}"
-            ))),
+        wait(own, wake, || {
+            let mut all = true;
+            for name in &self.0 {
+                match report::read(&shared.exit_code(name)) {
+                    Some(0) => {}
+                    None => all = false,
+                    Some(code) => {
+                        return Err(Failure::own(format!(
+                            "the container {name}, which this one depends on, ended with exit code {code}"
+                        )));
+                    }
+                }
+            }
+            Ok(all)
         })
     }
 }
@@ -72,7 +71,7 @@ pub(crate) fn wait(
 ) -> Result<(), Failure> {
     let mut came = None;
     loop {
-        if let Some(signal) = came.or_else(|| take_signal(own)).filter(|signal| ends(*signal)) {
+        if let Some(signal) = came.or_else(|| take_signal(own, wake)).filter(|signal| ends(*signal)) {
             return Err(Failure::signalled(signal));
         }
         if done()? {
@@ -85,10 +84,17 @@ pub(crate) fn wait(
     }
 }
 
-/// The signal that somebody has left as a file, and takes it away. A file that is not written yet, or is no signal, stays.
-pub(crate) fn take_signal(folder: &Path) -> Option<i32> {
+/// The signal that somebody has left as a file, and takes it away. One that is not written yet is waited for; what is no
+/// signal stays.
+pub(crate) fn take_signal(folder: &Path, wake: &mut Wake) -> Option<i32> {
     let file = folder.join(file::SIGNAL);
-    let signal = read_text(&file, 16).ok()?.trim().parse().ok().filter(|signal| (1..=64).contains(signal))?;
+    let mut text = read_text(&file, 16).ok();
+    wake.watch_writes(folder, text.as_ref().is_some_and(String::is_empty));
+    if text.as_ref().is_some_and(String::is_empty) {
+        // It may have been written before that was noticed.
+        text = read_text(&file, 16).ok();
+    }
+    let signal = text?.trim().parse().ok().filter(|signal| (1..=64).contains(signal))?;
     // Whoever may write there may also remove; else the next look would send it again.
     let _ = std::fs::remove_file(&file);
     Some(signal)

@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
             let signal = match self.wake.next(Some(until)).doing(|| "cannot wait".to_owned())? {
                 Event::Time => return Ok(()),
                 Event::Signal(signal) => Some(signal),
-                Event::File => dependencies::take_signal(&self.folder),
+                Event::File => dependencies::take_signal(&self.folder, &mut self.wake),
                 Event::Child => None,
             };
             if let Some(signal) = signal.filter(|signal| inputs::ends(*signal)) {

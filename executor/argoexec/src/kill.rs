@@ -1,12 +1,11 @@
 //! `argoexec kill SIGNAL PID`: what the controller runs in a container that is to end.
 
-use std::fs;
-
 use emissary_contract::file;
 
 use crate::arguments::Arguments;
 use crate::environment::Environment;
 use crate::failure::{Doing as _, Failure};
+use crate::files;
 use crate::shared::Shared;
 use crate::sys;
 
@@ -43,7 +42,8 @@ pub(crate) fn run(arguments: &Arguments, environment: &Environment, shared: &Sha
         && let Some(folder) = environment.container.as_deref().map(|name| shared.container(name))
         && folder.is_dir()
     {
-        fs::write(folder.join(file::SIGNAL), signal.to_string()).doing(|| "cannot leave the signal".to_owned())?;
+        files::write(&folder.join(file::SIGNAL), signal.to_string().as_bytes(), 0o666)
+            .doing(|| "cannot leave the signal".to_owned())?;
     }
     sys::kill(process, signal).doing(|| format!("cannot send signal {signal} to process {process}"))?;
     Ok(0)

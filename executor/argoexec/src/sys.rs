@@ -5,9 +5,12 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+
+/// The signal that tells of folders.
+pub(crate) const NOTIFIED: i32 = libc::SIGIO;
 
 /// The signals that a thread does not take, so that they wait to be read.
 #[derive(Clone, Copy)]
@@ -35,6 +38,19 @@ pub(crate) fn signal_fd() -> io::Result<OwnedFd> {
             -1 => Err(io::Error::last_os_error()),
             descriptor => Ok(OwnedFd::from_raw_fd(descriptor)),
         }
+    }
+}
+
+/// Asks for a [`NOTIFIED`] whenever an entry is made or renamed in a folder, and, with `writes`, whenever one is written to
+/// (`fcntl(2)`, F_NOTIFY); until the descriptor is closed.
+pub(crate) fn notify(folder: BorrowedFd<'_>, writes: bool) -> io::Result<()> {
+    // From the kernel's `linux/fcntl.h`: made, renamed, again and again; and written to.
+    let what: libc::c_long = 0x4 | 0x10 | 0x8000_0000;
+    let what = if writes { what | 0x2 } else { what };
+    // SAFETY: the descriptor lives through the call and the argument is a number.
+    match unsafe { libc::fcntl(folder.as_raw_fd(), libc::F_NOTIFY, what) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 

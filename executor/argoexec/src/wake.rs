@@ -1,8 +1,11 @@
 //! What a waiting executor is woken by: signals, files that appear, and a time.
 //!
-//! Nothing here looks again and again: signals are read from a signalfd, files are told by inotify. Only where the kernel has
-//! no inotify left for this user ([`FALLBACK`]) do files get looked at in turn.
+//! Nothing here looks again and again. Signals are read from a signalfd. Folders tell of their files by a signal too
+//! (`F_NOTIFY`, "dnotify"). inotify would do the same, but the kernel lets nobody end before it has done away with an
+//! inotify instance, which takes it 5 to 30 ms, and a user has 128 of them on a node. It is what is used where there is no
+//! dnotify, such as under gVisor; where there is neither, files get looked at in turn ([`FALLBACK`]).
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -13,7 +16,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use crate::sys;
 
-/// How often files are looked at where the kernel refuses to tell (`fs.inotify.max_user_instances` is reached).
+/// How often files are looked at where the kernel cannot tell of them.
 const FALLBACK: Duration = Duration::from_secs(1);
 
 /// Why a wait ended.
@@ -29,24 +32,59 @@ pub(crate) enum Event {
     Time,
 }
 
+/// How folders are watched.
+enum Watch {
+    /// By each of these being open.
+    Folders(Vec<File>),
+    /// By an inotify instance.
+    Inotify(OwnedFd),
+    /// Not at all.
+    Nothing,
+}
+
 /// The sources of events of one process. Every signal has to be blocked before.
 pub(crate) struct Wake {
     signals: OwnedFd,
-    files: Option<OwnedFd>,
+    watch: Watch,
+    /// A folder in which a file is being written that is waited for.
+    written: Option<File>,
 }
 
 impl Wake {
     pub(crate) fn new() -> io::Result<Self> {
-        let files = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
-        Ok(Self { signals: sys::signal_fd()?, files })
+        Ok(Self { signals: sys::signal_fd()?, watch: Watch::Folders(Vec::new()), written: None })
     }
 
-    /// Tells of files that are made in, written in or moved into a folder from now on.
+    /// Tells of files that are made in or moved into a folder from now on.
     pub(crate) fn watch(&mut self, folder: &Path) {
-        let what = WatchFlags::CREATE | WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO;
-        if self.files.as_ref().is_some_and(|files| inotify::add_watch(files, folder, what).is_err()) {
-            self.files = None;
+        if let Watch::Folders(folders) = &mut self.watch {
+            let opened = File::open(folder);
+            match opened.and_then(|opened| sys::notify(opened.as_fd(), false).map(|()| opened)) {
+                Ok(opened) => return folders.push(opened),
+                Err(_) if folders.is_empty() => {
+                    let instance = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
+                    self.watch = instance.map_or(Watch::Nothing, Watch::Inotify);
+                }
+                // It worked for another folder, so it is this one that cannot be watched.
+                Err(_) => self.watch = Watch::Nothing,
+            }
         }
+        let what = WatchFlags::CREATE | WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO;
+        if let Watch::Inotify(instance) = &self.watch
+            && inotify::add_watch(instance, folder, what).is_err()
+        {
+            self.watch = Watch::Nothing;
+        }
+    }
+
+    /// Tells, until it is called with `false`, of writes in a watched folder as well: a file that is waited for is there and
+    /// has nothing in it yet. At other times those would be one for each chunk of output that is kept.
+    pub(crate) fn watch_writes(&mut self, folder: &Path, on: bool) {
+        if on == self.written.is_some() || !matches!(self.watch, Watch::Folders(_)) {
+            return;
+        }
+        let opened = if on { File::open(folder).ok() } else { None };
+        self.written = opened.filter(|opened| sys::notify(opened.as_fd(), true).is_ok());
     }
 
     /// The next event, or [`Event::Time`] at `until`.
@@ -59,17 +97,16 @@ impl Wake {
             if left == Some(Duration::ZERO) {
                 return Ok(Event::Time);
             }
-            let timeout = match &self.files {
-                Some(_) => left,
-                None => Some(left.map_or(FALLBACK, |left| left.min(FALLBACK))),
-            };
+            let blind = matches!(self.watch, Watch::Nothing);
+            let timeout = if blind { Some(left.map_or(FALLBACK, |left| left.min(FALLBACK))) } else { left };
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-            let mut sources = [
-                PollFd::new(&self.signals, PollFlags::IN),
-                PollFd::from_borrowed_fd(self.files.as_ref().unwrap_or(&self.signals).as_fd(), PollFlags::IN),
-            ];
+            let instance = match &self.watch {
+                Watch::Inotify(instance) => instance,
+                _ => &self.signals,
+            };
+            let mut sources = [PollFd::new(&self.signals, PollFlags::IN), PollFd::new(instance, PollFlags::IN)];
             match rustix::event::poll(&mut sources, timeout.as_ref()) {
-                Ok(0) if self.files.is_none() => return Ok(Event::File),
+                Ok(0) if blind => return Ok(Event::File),
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -78,24 +115,26 @@ impl Wake {
 
     /// What has come already, signals before files.
     fn pending(&mut self) -> io::Result<Option<Event>> {
-        // `signalfd_siginfo` has this size and begins with the number.
+        // `signalfd_siginfo` has this size, and begins with the number, an error, and who sent it (`signalfd(2)`).
         let mut record = [0; 128];
         match rustix::io::read(&self.signals, &mut record) {
             Ok(_) => {
-                let [a, b, c, d, ..] = record;
-                let number = i32::from_ne_bytes([a, b, c, d]);
-                return Ok(Some(if number == libc::SIGCHLD { Event::Child } else { Event::Signal(number) }));
+                let [a, b, c, d, _, _, _, _, e, f, g, h, ..] = record;
+                let by_kernel = i32::from_ne_bytes([e, f, g, h]) > 0;
+                return Ok(Some(match i32::from_ne_bytes([a, b, c, d]) {
+                    libc::SIGCHLD => Event::Child,
+                    sys::NOTIFIED if by_kernel => Event::File,
+                    number => Event::Signal(number),
+                }));
             }
             Err(rustix::io::Errno::AGAIN) => {}
             Err(error) => return Err(error.into()),
         }
+        let Watch::Inotify(instance) = &self.watch else { return Ok(None) };
         let mut records = [0; 4096];
         let mut found = false;
-        while let Some(files) = &self.files {
-            match rustix::io::read(files, &mut records) {
-                Ok(_) => found = true,
-                Err(_) => break,
-            }
+        while rustix::io::read(instance, &mut records).is_ok() {
+            found = true;
         }
         Ok(found.then_some(Event::File))
     }
