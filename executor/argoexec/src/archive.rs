@@ -22,7 +22,7 @@ use rustix::process::{Resource, Rlimit};
 /// tar's unit, bytes.
 const BLOCK: usize = 512;
 /// Zeros for holes and for what fills a block.
-const ZEROS: [u8; 32 << 10] = [0; 32 << 10];
+static ZEROS: [u8; 32 << 10] = [0; 32 << 10];
 /// Bytes read at once.
 const BUFFER: usize = 64 << 10;
 
@@ -220,7 +220,7 @@ impl<W: Write> Archive<W> {
             ErrorKind::PermissionDenied => " (the container's user may not read it)",
             _ => "",
         };
-        io::Error::new(ErrorKind::Other, format!("{name}: {error}{hint}"))
+        io::Error::other(format!("{name}: {error}{hint}"))
     }
 }
 

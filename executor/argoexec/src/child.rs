@@ -1,13 +1,13 @@
 //! The user's process: started in a group of its own, sent what we are sent, reaped.
 
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use emissary_contract::{exit, variable};
+use emissary_contract::exit;
 use rustix::process::WaitOptions;
 
 use crate::capture::{Capture, Pumps};
@@ -15,7 +15,7 @@ use crate::command::Words;
 use crate::dependencies::{Awaited, take_signal};
 use crate::failure::{Doing as _, Failure};
 use crate::shared::Shared;
-use crate::sys::{self, Mask};
+use crate::sys::{self, Image, Mask};
 use crate::terminal::Terminal;
 use crate::wake::{Event, Wake};
 
@@ -25,6 +25,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) shared: &'a Shared,
     /// The container's own folder.
     pub(crate) folder: &'a Path,
+    /// The process's variables.
+    pub(crate) variables: &'a [(OsString, OsString)],
     /// The signals that were blocked before we blocked all.
     pub(crate) mask: Mask,
     /// Where its output is kept, if it is.
@@ -53,8 +55,8 @@ pub(crate) struct Ended {
 pub(crate) fn run(file: &Path, words: &Words, with: &Surroundings<'_>, wake: &mut Wake) -> Result<Ended, Failure> {
     let cannot = || format!("cannot start {}", file.display());
     let mut command = Command::new(file);
-    command.arg0(words.program()).args(words.arguments()).env_remove(variable::PLATFORM_COMMANDS);
-    let pumps = prepare(&mut command, with).doing(cannot)?;
+    let image = Image::new(file.as_os_str(), &words.0, with.variables).doing(cannot)?;
+    let pumps = prepare(&mut command, image, with).doing(cannot)?;
     let child = command.spawn().map_err(|error| {
         let hint = match error.kind() {
             // The program itself has been found before.
@@ -85,21 +87,21 @@ pub(crate) fn run(file: &Path, words: &Words, with: &Surroundings<'_>, wake: &mu
 }
 
 /// Says what the child inherits, and makes the pipes for it.
-fn prepare(command: &mut Command, with: &Surroundings<'_>) -> io::Result<Option<Pumps>> {
+fn prepare(command: &mut Command, image: Image, with: &Surroundings<'_>) -> io::Result<Option<Pumps>> {
     if let Some(terminal) = with.terminal {
         let (child, ours) = terminal.open()?;
         command
             .stdin(Stdio::from(child.try_clone()?))
             .stdout(Stdio::from(child.try_clone()?))
             .stderr(Stdio::from(child));
-        sys::before_exec(command, with.mask, || {
+        sys::become_program(command, image, with.mask, || {
             rustix::process::setsid()?;
             Ok(rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?)
         });
         return Pumps::of_terminal(ours, with.capture).map(Some);
     }
     command.process_group(0);
-    sys::before_exec(command, with.mask, || Ok(()));
+    sys::become_program(command, image, with.mask, || Ok(()));
     let Some(capture) = with.capture else { return Ok(None) };
     let (pumps, stdout, stderr) = Pumps::of_pipes(capture)?;
     command.stdout(Stdio::from(stdout)).stderr(Stdio::from(stderr));
@@ -172,9 +174,4 @@ fn reap_until(process: i32, wake: &mut Wake) -> io::Result<u8> {
         }
         wake.next(None)?;
     }
-}
-
-/// Whether a text can be an argument: none that the kernel takes has a zero in it.
-pub(crate) fn can_be_handed_on(words: &Words) -> bool {
-    words.0.iter().all(|word| !word.as_bytes().contains(&0))
 }

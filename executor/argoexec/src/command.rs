@@ -46,11 +46,6 @@ impl Words {
         self.0.first().map(OsString::as_os_str).unwrap_or_default()
     }
 
-    /// All but the program's name.
-    pub(crate) fn arguments(&self) -> &[OsString] {
-        self.0.get(1..).unwrap_or_default()
-    }
-
     /// The program's file, looked for as a shell does.
     ///
     /// # Errors

@@ -84,17 +84,20 @@ pub(crate) fn wait(
     }
 }
 
-/// The signal that somebody has left as a file, and takes it away. One that is not written yet is waited for; what is no
-/// signal stays.
+/// The signal that somebody has left as a file, and takes it away. What is no signal, or none yet, stays, and is looked at
+/// again when it is written to.
 pub(crate) fn take_signal(folder: &Path, wake: &mut Wake) -> Option<i32> {
     let file = folder.join(file::SIGNAL);
-    let mut text = read_text(&file, 16).ok();
-    wake.watch_writes(folder, text.as_ref().is_some_and(String::is_empty));
-    if text.as_ref().is_some_and(String::is_empty) {
+    let read = || read_text(&file, 16).ok();
+    let number = |text: &str| text.trim().parse().ok().filter(|signal| (1..=64).contains(signal));
+    let mut text = read();
+    let is_none_yet = text.as_deref().is_some_and(|text| number(text).is_none());
+    wake.watch_writes(folder, is_none_yet);
+    if is_none_yet {
         // It may have been written before that was noticed.
-        text = read_text(&file, 16).ok();
+        text = read();
     }
-    let signal = text?.trim().parse().ok().filter(|signal| (1..=64).contains(signal))?;
+    let signal = number(&text?)?;
     // Whoever may write there may also remove; else the next look would send it again.
     let _ = std::fs::remove_file(&file);
     Some(signal)

@@ -38,7 +38,7 @@ struct Run<'a> {
 pub(crate) fn run(arguments: &Arguments, environment: &Environment, shared: &Shared) -> u8 {
     let (report, ended) = match Run::begin(environment, shared, arguments.verbose) {
         Err(failure) => (None, Err(failure)),
-        Ok((mut run, report)) => (report, run.to_end(arguments)),
+        Ok((mut run, report)) => (report, run.complete(arguments)),
     };
     // The same code for everybody: the kubelet, and whoever reads the file.
     let mut failure = ended.err().unwrap_or_else(|| Failure { code: 0, text: String::new() });
@@ -99,12 +99,9 @@ impl<'a> Run<'a> {
     }
 
     /// Everything between the container's start and its end. A command that fails is a failure without a text.
-    fn to_end(&mut self, arguments: &Arguments) -> Result<(), Failure> {
+    fn complete(&mut self, arguments: &Arguments) -> Result<(), Failure> {
         let environment = self.environment;
         let words = Words::gather(&arguments.words, environment, self.shared)?;
-        if !child::can_be_handed_on(&words) {
-            return Err(Failure::own("an argument has a zero byte in it"));
-        }
         if environment.wait_for_ready {
             inputs::wait_for_ready(self.shared, &mut self.wake)?;
         }
@@ -212,6 +209,7 @@ impl<'a> Run<'a> {
         let surroundings = Surroundings {
             shared: self.shared,
             folder: &self.folder,
+            variables: &self.environment.inherited,
             mask: self.mask,
             capture,
             terminal,

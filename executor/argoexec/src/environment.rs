@@ -31,16 +31,20 @@ pub(crate) struct Environment {
     pub(crate) pause_after: bool,
     /// How long a sidecar may take to end.
     pub(crate) grace: Duration,
+    /// What the process inherits: everything but what is for us alone.
+    pub(crate) inherited: Vec<(OsString, OsString)>,
 }
 
 impl Environment {
-    /// Reads it from `get`, which knows a variable by its name.
-    pub(crate) fn read(get: impl Fn(&str) -> Option<OsString>) -> Self {
+    /// Reads it from all variables. Of those that are there twice the last counts, as Argo appends its own.
+    pub(crate) fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let mut inherited: Vec<(OsString, OsString)> = variables.collect();
+        let get = |name: &str| inherited.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         let text = |name: &str| get(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
         let is_true = |name: &str| text(name).as_deref() == Some("true");
         // 3.3 pauses for any value, later versions for `true`.
         let pauses = |name: &str| text(name).is_some_and(|value| !matches!(value.as_str(), "false" | "0"));
-        Self {
+        let mut environment = Self {
             container: text(variable::CONTAINER_NAME),
             template: text(variable::TEMPLATE),
             capture: is_true(variable::INCLUDE_SCRIPT_OUTPUT),
@@ -53,6 +57,10 @@ impl Environment {
             grace: text(variable::GRACE_PERIOD)
                 .and_then(|seconds| seconds.parse().ok())
                 .map_or(GRACE, Duration::from_secs),
-        }
+            inherited: Vec::new(),
+        };
+        inherited.retain(|(name, _)| name != variable::PLATFORM_COMMANDS);
+        environment.inherited = inherited;
+        environment
     }
 }

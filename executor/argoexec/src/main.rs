@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().skip(1).collect();
     let arguments = Arguments::parse(line.iter().cloned());
     let shared = Shared::below(arguments.root.as_deref().unwrap_or("/"));
-    let environment = Environment::read(|name| std::env::var_os(name));
+    let environment = Environment::read(std::env::vars_os());
     let ended = match arguments.verb.as_str() {
         verb::EMISSARY => return ExitCode::from(emissary::run(&arguments, &environment, &shared)),
         verb::ARTIFACT_PLUGIN_SIDECAR => emissary::run_plugin(&arguments, &environment, &shared),

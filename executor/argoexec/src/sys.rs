@@ -3,9 +3,11 @@
 //! No other file of the project has `unsafe` in it.
 #![expect(unsafe_code, reason = "system calls that have no safe form elsewhere; each states why it is sound")]
 
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -63,16 +65,61 @@ pub(crate) fn kill(process: i32, signal: i32) -> io::Result<()> {
     }
 }
 
-/// What the child does between fork and exec: its signals are as ours were, it dies with us, and then `also`.
+/// A program with its arguments and variables, as the kernel takes them.
+pub(crate) struct Image {
+    program: CString,
+    words: Strings,
+    variables: Strings,
+}
+
+impl Image {
+    /// Puts them together.
+    ///
+    /// # Errors
+    /// Where one has a zero byte in it.
+    pub(crate) fn new(program: &OsStr, words: &[OsString], variables: &[(OsString, OsString)]) -> io::Result<Self> {
+        let variables = variables.iter().map(|(name, value)| [name.as_bytes(), value.as_bytes()].join(&b'='));
+        Ok(Self {
+            program: CString::new(program.as_bytes())?,
+            words: Strings::new(words.iter().map(|word| word.as_bytes().to_vec()))?,
+            variables: Strings::new(variables)?,
+        })
+    }
+}
+
+/// Texts, and the list of where each of them is.
+struct Strings {
+    _texts: Vec<CString>,
+    pointers: Vec<*const libc::c_char>,
+}
+
+// SAFETY: the pointers are to what the texts own, which nobody changes and which goes when they do.
+unsafe impl Send for Strings {}
+// SAFETY: as above; whoever shares it only reads.
+unsafe impl Sync for Strings {}
+
+impl Strings {
+    fn new(texts: impl Iterator<Item = Vec<u8>>) -> io::Result<Self> {
+        let texts = texts.map(CString::new).collect::<Result<Vec<_>, _>>()?;
+        let pointers = texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
+        Ok(Self { _texts: texts, pointers })
+    }
+}
+
+/// What the child does once it has its descriptors: its signals are as ours were, it dies with us, it does `also`, and then it
+/// becomes the program. The C library's own way of the last step would run a file that is no program by a shell, with one
+/// library and not with another.
 ///
 /// `also` may do nothing but system calls, since other threads' locks are as the fork found them.
-pub(crate) fn before_exec(
+pub(crate) fn become_program(
     command: &mut Command,
+    image: Image,
     mask: Mask,
     mut also: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
 ) {
     let parent = rustix::process::getpid();
     let hook = move || {
+        let image = &image;
         // SAFETY: the set lives through the call, and nothing is to come back.
         let result = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask.0, std::ptr::null_mut()) };
         if result != 0 {
@@ -83,7 +130,11 @@ pub(crate) fn before_exec(
         if rustix::process::getppid() != Some(parent) {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
-        also()
+        also()?;
+        let (words, variables) = (image.words.pointers.as_ptr(), image.variables.pointers.as_ptr());
+        // SAFETY: each list ends in a null pointer, and what it points to lives in `image`.
+        unsafe { libc::execve(image.program.as_ptr(), words, variables) };
+        Err(io::Error::last_os_error())
     };
     // SAFETY: the closure makes system calls alone and allocates nothing.
     unsafe {
