@@ -33,6 +33,9 @@ fn main() {
     if let Some(words) = std::env::args().skip_while(|argument| argument != "write").nth(1) {
         return write(words.parse().unwrap());
     }
+    if std::env::args().any(|argument| argument == "stamp") {
+        return println!("{}", now());
+    }
     let other = std::env::var_os("ARGOEXEC_OTHER").map(PathBuf::from);
     if other.is_some() && std::env::var_os("ARGOEXEC_ALONE").is_none() {
         alone();
@@ -94,43 +97,36 @@ impl Way {
         command
     }
 
-    /// Median milliseconds from spawn to the process's first step, and from its last step to the end; and of CPU.
+    /// Median milliseconds from spawn to the process's first step, and from there to the end of a process that has
+    /// nothing to do; and mean milliseconds of CPU of both.
     fn times(&self) -> (f64, f64, f64) {
-        let mut found: [Vec<f64>; 3] = Default::default();
+        let (mut start, mut end) = (Vec::new(), Vec::new());
+        let before = children();
         for _ in 0..TIMES {
-            let before = children();
+            let mut command = self.command(&[&own(), "--bench", "stamp"]);
             let begun = now();
-            let mut command = self.command(&["sh", "-c", "read up rest < /proc/uptime; exec date +%s%N"]);
             let output = command.stderr(Stdio::null()).output().unwrap();
             let ended = now();
             let inside: u128 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
-            found[0].push(inside.saturating_sub(begun) as f64 / 1e6);
-            found[1].push(ended.saturating_sub(inside) as f64 / 1e6);
-            found[2].push((children() - before).as_secs_f64() * 1e3);
+            start.push(inside.saturating_sub(begun) as f64 / 1e6);
+            end.push(ended.saturating_sub(inside) as f64 / 1e6);
         }
-        let [start, end, cpu] = found.map(median);
-        (start, end, cpu)
+        let cpu = (children() - before).as_secs_f64() * 1e3 / TIMES as f64;
+        (median(start), median(end), cpu)
     }
 
-    /// Milliseconds from the executor's `kill` to the end of a process that ends at once, and the idle RSS.
+    /// Milliseconds that `kill` takes, and the idle RSS of whoever is around the process.
     fn killed(&self) -> (f64, u64) {
         let mut found = Vec::new();
         let mut rss = 0;
+        let signal = if self.program.is_some() { "15" } else { "-15" };
         for _ in 0..TIMES / 6 {
             let mut child = self.command(&["sleep", "100"]).stderr(Stdio::null()).spawn().unwrap();
             std::thread::sleep(Duration::from_millis(300));
             rss = field(child.id(), "VmRSS:");
             let begun = Instant::now();
-            let mut kill = match &self.program {
-                Some(program) => Command::new(program),
-                None => Command::new("env"),
-            };
-            kill.args(if self.program.is_some() { &["kill"][..] } else { &["kill"] })
-                .args(["15", &child.id().to_string()]);
-            if self.program.is_none() {
-                kill = Command::new("kill");
-                kill.args(["-15", &child.id().to_string()]);
-            }
+            let mut kill = Command::new(self.program.as_deref().unwrap_or(Path::new("kill")));
+            kill.args(self.program.is_some().then_some("kill")).args([signal, &child.id().to_string()]);
             assert!(kill.stderr(Stdio::null()).status().unwrap().success());
             found.push(begun.elapsed().as_secs_f64() * 1e3);
             child.wait().unwrap();
@@ -221,20 +217,13 @@ fn archives(ways: &[Way], folder: &Path) {
     }
     let large = folder.join("large");
     let noise = "0123456789abcdef".repeat(1 << 12);
-    let made = Command::new("openssl")
-        .args(["enc", "-aes-128-ctr", "-pass", "pass:x", "-in", "/dev/zero"])
-        .stderr(Stdio::null());
-    let mut made = { made }.stdout(Stdio::piped()).spawn().unwrap();
     let mut file = fs::File::create(&large).unwrap();
-    let mut source = std::io::Read::take(made.stdout.take().unwrap(), 256 << 20);
+    let mut source = fs::File::open("/dev/urandom").unwrap();
     for _ in 0..4096 {
         let mut half = std::io::Read::take(&mut source, 64 << 10);
         std::io::copy(&mut half, &mut file).unwrap();
         file.write_all(noise.as_bytes()).unwrap();
     }
-    drop(source);
-    let _ = made.kill();
-    made.wait().unwrap();
     for way in ways.iter().filter(|way| way.program.is_some()) {
         for (path, what) in [(&many, "100,000 files"), (&large, "512 MiB, half of it noise")] {
             let template =
