@@ -2,7 +2,7 @@
 
 use emissary_core::image::Reference;
 use emissary_registry::{Keyring, Options, Question, Resolver};
-use emissary_webhook::admission::{self, Admission, Waiting};
+use emissary_webhook::admission::{self, Admission, DryRuns, Waiting};
 use emissary_webhook::mutation::{Facts, Subject, Surroundings};
 use emissary_webhook::settings::{Override, Snapshot, Sources, Watch};
 use ipnet::IpNet;
@@ -57,6 +57,7 @@ impl World {
             surroundings: Arc::new(Alone(Arc::new(Keyring::anonymous()))),
             resolver: resolver.clone(),
             waiting: Waiting::new(32, 8),
+            dry_runs: DryRuns::default(),
             metrics: admission::Metrics::register(&mut Registry::default()),
         });
         drop(guard);

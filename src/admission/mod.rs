@@ -6,6 +6,7 @@
 
 mod answer;
 mod budget;
+mod dry_run;
 mod message;
 mod metrics;
 mod mode;
@@ -13,8 +14,9 @@ mod route;
 mod waiting;
 
 pub use answer::Response;
+pub use dry_run::DryRuns;
 pub use metrics::Metrics;
-pub use route::routes;
+pub use route::{report, routes};
 pub use waiting::Waiting;
 
 use crate::mutation::{Asking, Facts, Kind, Rules, Subject, Surroundings, mutate};
@@ -24,6 +26,7 @@ use emissary_core::object::{AdmissionRequest, ReviewError};
 use emissary_core::outcome::{Outcome, Skip};
 use emissary_registry::{Priority, Resolver};
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +43,8 @@ pub struct Dependencies {
     pub resolver: Resolver,
     /// How many admissions may wait for look-ups at once.
     pub waiting: Waiting,
+    /// Where what dry runs find is noted.
+    pub dry_runs: DryRuns,
     /// Where admissions are counted.
     pub metrics: Metrics,
 }
@@ -91,7 +96,7 @@ impl Admission {
     }
 
     async fn respond(&self, request: &AdmissionRequest<'_>, kind: Kind, deadline: Instant) -> Response {
-        let Dependencies { settings, surroundings, resolver, waiting, metrics: _ } = &self.dependencies;
+        let Dependencies { settings, surroundings, resolver, waiting, dry_runs, metrics: _ } = &self.dependencies;
         let Some(object) = request.object() else {
             return Response::allowed(&request.uid, Mode::Enforce, Outcome::Skip(Skip::Operation));
         };
@@ -123,6 +128,10 @@ impl Admission {
         match mutate(&subject, rules, &facts, asking).await {
             Ok(outcome) => {
                 log(&outcome, mode);
+                // What the API server only tries out leaves no trace.
+                if mode == Mode::DryRun && !request.dry_run {
+                    dry_runs.note(&subject, &outcome, Timestamp::now());
+                }
                 Response::of(&request.uid, mode, outcome)
             }
             Err(unreadable) => {

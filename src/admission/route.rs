@@ -1,15 +1,21 @@
-use super::{Admission, budget};
+use super::{Admission, DryRuns, budget};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use std::sync::Arc;
 
 /// `POST /mutate`. How long a body may be is the server's to say.
 pub fn routes(admission: Arc<Admission>) -> Router {
     Router::new().route("/mutate", post(answer)).layer(DefaultBodyLimit::disable()).with_state(admission)
+}
+
+/// `GET /dryrun`: what dry runs found, as JSON lines, an object a template and outcome.
+pub fn report(dry_runs: DryRuns) -> Router {
+    let lines = async move || ([(header::CONTENT_TYPE, "application/jsonl")], dry_runs.to_json_lines());
+    Router::new().route("/dryrun", get(lines))
 }
 
 async fn answer(

@@ -2,11 +2,12 @@ use super::Exit;
 use super::look_ups::proxies;
 use super::registries::{self, OperatorCredentials};
 use super::settings::{SettingsArguments, list, load, report};
-use crate::admission::{self, Admission, Waiting, routes};
+use crate::admission::{self, Admission, DryRuns, Waiting, report as report_of, routes};
 use crate::mutation::{Facts, LookUpMetrics, Subject, Surroundings};
 use crate::server::{self, CertificateSource, Drain, Limits, Readiness, StartError};
-use crate::settings::{Settings, Watch, print};
+use crate::settings::{DryRunReport, Settings, Watch, print};
 use anyhow::Context;
+use axum::Router;
 use clap::{Args, ValueEnum};
 use emissary_registry::Resolver;
 use prometheus_client::registry::Registry;
@@ -151,12 +152,14 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     let ours = registry.sub_registry_with_prefix("emissary_webhook");
     let server_metrics = server::Metrics::register(ours);
     ours.register_collector(Box::new(LookUpMetrics::new(resolver.clone())));
+    let dry_runs = DryRuns::register(ours);
     let waiting = Waiting::new(admission.max_waiting as usize, admission.max_waiting_per_namespace as usize);
     let answers = Admission::new(admission::Dependencies {
         settings: watch.clone(),
         surroundings: Arc::new(Alone(credentials)),
         resolver,
         waiting,
+        dry_runs: dry_runs.clone(),
         metrics: admission::Metrics::register(ours),
     });
 
@@ -175,6 +178,7 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
         options,
         server::Dependencies {
             application: routes(Arc::new(answers)),
+            plain: dry_run_report(server.dry_run_report, dry_runs),
             certificate: CertificateSource::Files {
                 certificate: server.certificate.clone(),
                 key: server.key.clone(),
@@ -223,6 +227,15 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     // Look-ups that nobody waits for any more are not worth the wait.
     let _ = tokio::time::timeout(Duration::from_secs(1), tracker.wait()).await;
     Ok(Exit::Fine)
+}
+
+/// `/dryrun` for whom the settings let read it.
+fn dry_run_report(readers: DryRunReport, dry_runs: DryRuns) -> Router {
+    match readers {
+        DryRunReport::Off => Router::new(),
+        DryRunReport::Local => server::for_the_pod_itself(report_of(dry_runs)),
+        DryRunReport::Open => report_of(dry_runs),
+    }
 }
 
 /// Shows in /readyz what is wrong with the settings. They stay ready: the last good ones are in effect.

@@ -17,11 +17,12 @@ pub use expected::Expected;
 pub use sample_registry::Request;
 pub use script::{Object, STEPS, Step};
 
-use crate::admission::{self, Admission, Waiting, routes};
+use crate::admission::{self, Admission, DryRuns, Waiting, routes};
 use crate::certificate::{Pair, generate};
 use crate::mutation::{self, Facts, Surroundings};
 use crate::server::{self, CertificateSource, Drain, Limits, Readiness, Server};
 use crate::settings::{Override, Sources, Watch};
+use axum::Router;
 use client::Client;
 use emissary_registry::{Keyring, Proxies, Resolver};
 use ipnet::IpNet;
@@ -115,6 +116,7 @@ impl Demo {
         };
         let dependencies = server::Dependencies {
             application: routes(Arc::new(answers)),
+            plain: Router::new(),
             certificate: CertificateSource::Fixed(pair),
             readiness: Readiness::default(),
             metrics: server_metrics,
@@ -228,6 +230,7 @@ fn admission(
         settings,
         surroundings: Arc::new(NoCluster(Arc::new(keyring))),
         resolver,
+        dry_runs: DryRuns::register(metrics),
         waiting: Waiting::new(limits.max_waiting as usize, limits.max_waiting_per_namespace as usize),
         metrics: admission::Metrics::register(metrics),
     }))

@@ -1,10 +1,13 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -38,6 +41,10 @@ pub(super) struct Port {
     pub(super) tracker: TaskTracker,
 }
 
+/// The address at the other end of the connection that a request to the plain port came by.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     Http1,
@@ -49,7 +56,10 @@ pub(super) async fn serve(stream: TcpStream, port: &Port, closing: &Cancellation
     // Answers are small and written whole: waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
     let ended = match &port.tls {
-        None => converse(stream, Protocol::Http1, port, closing).await,
+        None => {
+            let peer = stream.peer_addr().ok().map(|address| Peer(address.ip().to_canonical()));
+            converse(stream, Protocol::Http1, peer, port, closing).await
+        }
         Some(tls) => match timeout(port.limits.handshake, tls.accept(stream)).await {
             Err(_) => Err(Reason::HandshakeTimeout),
             Ok(Err(error)) => {
@@ -61,7 +71,7 @@ pub(super) async fn serve(stream: TcpStream, port: &Port, closing: &Cancellation
                     Some(ALPN_HTTP_2) => Protocol::Http2,
                     _ => Protocol::Http1,
                 };
-                converse(stream, protocol, port, closing).await
+                converse(stream, protocol, None, port, closing).await
             }
         },
     };
@@ -70,7 +80,13 @@ pub(super) async fn serve(stream: TcpStream, port: &Port, closing: &Cancellation
     }
 }
 
-async fn converse<S>(stream: S, protocol: Protocol, port: &Port, closing: &CancellationToken) -> Result<(), Reason>
+async fn converse<S>(
+    stream: S,
+    protocol: Protocol,
+    peer: Option<Peer>,
+    port: &Port,
+    closing: &CancellationToken,
+) -> Result<(), Reason>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -79,7 +95,10 @@ where
     let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
     let service = {
         let (application, activity) = (Arc::clone(application), Arc::clone(&activity));
-        service_fn(move |request| {
+        service_fn(move |mut request: Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
             let (application, in_flight) = (Arc::clone(&application), activity.begin());
             async move {
                 let answer = application.answer(request).await;

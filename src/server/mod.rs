@@ -54,8 +54,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use certificates::{CertificateSource, LoadError};
+pub use connection::Peer;
 pub use limits::Limits;
 pub use metrics::Metrics;
+pub use plain::for_the_pod_itself;
 pub use readiness::{Check, Readiness};
 pub use tls::TlsError;
 
@@ -110,6 +112,8 @@ impl Default for Drain {
 pub struct Dependencies {
     /// What HTTPS requests are answered by. It gets whole bodies, already within [`Limits::body`].
     pub application: Router,
+    /// What the plain port answers besides probes and scrapes. Requests carry their client's [`Peer`].
+    pub plain: Router,
     /// Whom to show clients we are.
     pub certificate: CertificateSource,
     /// What `/readyz` reports; the server adds the check `certificate`.
@@ -175,7 +179,8 @@ impl Server {
 /// The listeners are open when this returns: from then on readiness is for the checks to tell.
 pub async fn start(options: Options, dependencies: Dependencies) -> Result<Server, StartError> {
     let Options { listen, plain, limits, drain, client_authority } = options;
-    let Dependencies { application, certificate, readiness, metrics, registry, shutdown, tracker } = dependencies;
+    let Dependencies { application, plain: more, certificate, readiness, metrics, registry, shutdown, tracker } =
+        dependencies;
 
     let check = readiness.register("certificate");
     let (certificates, served) = Certificates::load(certificate, check, metrics.clone()).await?;
@@ -204,7 +209,7 @@ pub async fn start(options: Options, dependencies: Dependencies) -> Result<Serve
     let plain_closing = CancellationToken::new();
     let plain = plain.map(|listener| {
         let limits = Limits::plain();
-        let router = plain::router(readiness.clone(), registry);
+        let router = plain::router(readiness.clone(), registry).merge(more);
         let port = Port {
             tls: None,
             application: Arc::new(Application::new(router, limits, None, plain_closing.clone())),

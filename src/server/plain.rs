@@ -1,13 +1,15 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::RawQuery;
+use axum::extract::{RawQuery, Request};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
+use super::connection::Peer;
 use super::readiness::Readiness;
 
 /// `encode`'s format, which carries the timestamps and units that Prometheus' older text format has no place for.
@@ -22,6 +24,15 @@ pub(super) fn router(readiness: Readiness, registry: Arc<Registry>) -> Router {
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(move |RawQuery(query): RawQuery| async move { readyz(&readiness, query.as_deref()) }))
         .route("/metrics", get(move || async move { metrics(&registry) }))
+}
+
+/// Routes that answer only whom the kernel says comes from this very pod, such as `kubectl port-forward`.
+pub fn for_the_pod_itself(routes: Router) -> Router {
+    routes.layer(from_fn(async |request: Request, next: Next| match request.extensions().get::<Peer>() {
+        Some(Peer(address)) if address.is_loopback() => next.run(request).await,
+        _ => (StatusCode::FORBIDDEN, "only from the pod itself: kubectl port-forward to it, and ask there\n")
+            .into_response(),
+    }))
 }
 
 fn readyz(readiness: &Readiness, query: Option<&str>) -> Response {

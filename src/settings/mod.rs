@@ -22,8 +22,9 @@ pub use document::{print, reference, schema};
 pub use index_file::{IndexFile, parse_index, read_index};
 pub use layers::{Override, VARIABLE_PREFIX};
 pub use options::{
-    Admission, CredentialProviders, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode, Overridable,
-    Overrides, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite, Server, Settings, WorkflowKind, Workflows,
+    Admission, CredentialProviders, DryRunReport, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode,
+    Overridable, Overrides, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite, Server, Settings,
+    WorkflowKind, Workflows,
 };
 pub use report::Report;
 pub use snapshot::{Snapshot, Sources, load, shipped_index};

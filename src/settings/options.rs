@@ -69,6 +69,19 @@ impl Mode {
     }
 }
 
+/// See [`Server::dry_run_report`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DryRunReport {
+    /// Nobody.
+    Off,
+    /// Who comes from the pod itself: `kubectl port-forward`, so whom the cluster lets do that.
+    #[default]
+    Local,
+    /// Whoever reaches the port.
+    Open,
+}
+
 /// Where and within which bounds requests are served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -79,6 +92,9 @@ pub struct Server {
     /// Address of the plain listener for `/livez`, `/readyz` and `/metrics`.
     #[schemars(with = "String", extend("x-reload" = "restart", "x-is" = "address and port"))]
     pub plain_listen: SocketAddr,
+    /// Who may read `/dryrun` on the plain listener: templates and images of every namespace are in it.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub dry_run_report: DryRunReport,
     /// PEM file with the serving certificate and its chain. The path needs a restart, new content does not.
     #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
     pub certificate: PathBuf,
@@ -389,6 +405,7 @@ impl Default for Server {
         Self {
             listen: any(10250),
             plain_listen: any(8080),
+            dry_run_report: DryRunReport::default(),
             certificate: "/etc/emissary-webhook/tls/tls.crt".into(),
             key: "/etc/emissary-webhook/tls/tls.key".into(),
             max_connections: 1024,

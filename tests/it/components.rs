@@ -21,6 +21,11 @@ pub(crate) struct Component {
 
 pub(crate) const DOCKER_REGISTRY: Component =
     Component { program: "docker-registry", variable: "EMISSARY_TEST_DOCKER_REGISTRY" };
+/// A folder: etcd, kube-apiserver, kubectl, and what else there is.
+pub(crate) const KUBERNETES: Component = Component { program: "kubernetes", variable: "EMISSARY_TEST_KUBERNETES" };
+/// A folder: the sources of Argo, for the definitions of its kinds.
+pub(crate) const ARGO_WORKFLOWS: Component =
+    Component { program: "argo-workflows", variable: "EMISSARY_TEST_ARGO_WORKFLOWS" };
 pub(crate) const SKOPEO: Component = Component { program: "skopeo", variable: "EMISSARY_TEST_SKOPEO" };
 
 /// Where the programs are; nothing, and a line about it, where one is missing. A test that gets nothing returns.

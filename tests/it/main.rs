@@ -3,6 +3,7 @@
 
 mod architecture;
 mod cli;
+mod cluster;
 mod components;
 mod demo;
 mod examples;
@@ -12,3 +13,4 @@ mod messages;
 mod oracle;
 mod oracles;
 mod serve;
+mod versions;

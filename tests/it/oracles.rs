@@ -8,7 +8,7 @@ use serde_json::{Deserializer, Value, json};
 use crate::oracle::{Recorded, differences, image_index, normalise, reviews, twins};
 
 /// One run of `rewrite` over many pods, fed as JSON lines; one document of its output for each.
-fn rewrite(arguments: &[&str], pods: &[&Value]) -> Vec<Value> {
+pub(crate) fn rewrite(arguments: &[&str], pods: &[&Value]) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let index = folder.path().join("image-index.yaml");
     fs::write(&index, image_index().to_string()).unwrap();
@@ -39,7 +39,7 @@ fn first_lines(text: &str, count: usize) -> String {
 }
 
 /// Fails with the number of cases that do not hold and the first few of them.
-fn assert_none(complaints: &[String], cases: usize) {
+pub(crate) fn assert_none(complaints: &[String], cases: usize) {
     assert!(
         complaints.is_empty(),
         "{} of {cases} do not hold:\n{}",
@@ -109,13 +109,14 @@ fn pods_of_others_stay_as_they_are() {
     assert_unchanged(10, |recorded| recorded.name.starts_with("plain-"));
 }
 
+/// Recordings that [`without_argo`] makes bare pods of.
+pub(crate) const BARE: [&str; 3] = ["4.1.2-emissary-hello", "4.1.2-emissary-with-cmd", "4.1.2-emissary-fails"];
+
 /// What Argo 4.1 makes of a template, less all that is Argo's, comes back in 4.1's own layout.
 #[test]
 fn a_bare_pod_gets_the_layout_of_the_newest_controller() {
-    let real: Vec<Recorded> = ["4.1.2-emissary-hello", "4.1.2-emissary-with-cmd", "4.1.2-emissary-fails"]
-        .iter()
-        .map(|name| reviews().into_iter().find(|recorded| recorded.name == *name).unwrap())
-        .collect();
+    let real: Vec<Recorded> =
+        BARE.iter().map(|name| reviews().into_iter().find(|recorded| recorded.name == *name).unwrap()).collect();
     let bare: Vec<Value> = real.iter().map(|recorded| without_argo(recorded.object())).collect();
     let executor = ["--set", "executor.image=localhost/argoexec:lab", "--set", "executor.logLevel=debug"];
     let arguments = [&["--profile", "none", "--offline", "-o", "json"], executor.as_slice()].concat();
@@ -142,7 +143,7 @@ fn a_bare_pod_gets_the_layout_of_the_newest_controller() {
 }
 
 /// The pod as its user might have written it.
-fn without_argo(pod: &Value) -> Value {
+pub(crate) fn without_argo(pod: &Value) -> Value {
     let mut pod = pod.clone();
     pod["metadata"]["annotations"].as_object_mut().unwrap().remove("kubectl.kubernetes.io/default-container");
     let spec = pod["spec"].as_object_mut().unwrap();

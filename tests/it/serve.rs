@@ -4,7 +4,7 @@ mod admissions;
 mod denials;
 mod end;
 mod plain;
-mod program;
+pub(crate) mod program;
 mod reviews;
 mod settings;
 mod start;

@@ -11,14 +11,14 @@ use std::{env, fs};
 use anyhow::{Context as _, bail};
 
 use crate::progress::Progress;
-use crate::{debian, shell};
+use crate::{debian, go_module, kubernetes, shell};
 
 /// A program that tests need and this repository does not build.
 #[derive(Debug)]
 pub(crate) struct Component {
-    /// The program's name, as it is looked for on `PATH`.
+    /// The program's name; where it is not several, it is looked for on `PATH`.
     pub(crate) program: &'static str,
-    /// The variable that holds its absolute path.
+    /// The variable that holds its absolute path, or that of the folder they are in.
     pub(crate) variable: &'static str,
     /// Where it comes from when `PATH` has none.
     source: Source,
@@ -31,6 +31,10 @@ pub(crate) struct Component {
 enum Source {
     /// Unpacked from a package of the machine's own Debian archive.
     Debian(debian::Package),
+    /// Programs that belong together, in a folder.
+    Kubernetes,
+    /// No program but files, in a folder.
+    Module(go_module::Module),
 }
 
 /// Every component there is.
@@ -57,6 +61,23 @@ pub(crate) const TABLE: &[Component] = &[
             ],
         }),
         install: "sudo apt-get install skopeo",
+    },
+    Component {
+        program: "kubernetes",
+        variable: "EMISSARY_TEST_KUBERNETES",
+        source: Source::Kubernetes,
+        install: "install Go (https://go.dev/dl), or name a folder of envtest: \
+                  export KUBEBUILDER_ASSETS=$(go run sigs.k8s.io/controller-runtime/tools/setup-envtest@latest use -p path)",
+    },
+    Component {
+        program: "argo-workflows",
+        variable: "EMISSARY_TEST_ARGO_WORKFLOWS",
+        source: Source::Module(go_module::Module {
+            path: "github.com/argoproj/argo-workflows/v3",
+            version: "v3.7.3",
+            sum: "h1:b0o03RTLXIL7lQunDEvLoDTeI5TbfXe2obGaItvvifk=",
+        }),
+        install: "install Go (https://go.dev/dl)",
     },
 ];
 
@@ -89,12 +110,12 @@ impl Component {
     /// The program's absolute path; nothing where it cannot be had, and then it has been said why and what would mend it.
     fn provision(&self, cache: &Path) -> Option<PathBuf> {
         let progress = Progress::of(self.program);
-        let found = on_path(self.program, env::var_os("PATH").as_deref()).map_or_else(
-            || match &self.source {
-                Source::Debian(package) => package.provision(self.program, cache, &progress),
-            },
-            Ok,
-        );
+        let found = match &self.source {
+            Source::Debian(package) => on_path(self.program, env::var_os("PATH").as_deref())
+                .map_or_else(|| package.provision(self.program, cache, &progress), Ok),
+            Source::Kubernetes => kubernetes::provision(self.variable, cache, &progress),
+            Source::Module(module) => module.provision(cache, &progress),
+        };
         match found {
             Ok(program) => {
                 progress.end(&program.display().to_string());
@@ -102,14 +123,18 @@ impl Component {
             }
             Err(error) => {
                 progress.end(&format!("cannot be had: {error:#}"));
-                eprintln!("{}: this would install it: {}", self.program, self.install);
+                eprintln!("{}: this would mend it: {}", self.program, self.install);
                 None
             }
         }
     }
 }
 
-fn cache_folder() -> anyhow::Result<PathBuf> {
+/// Where components are kept, and what else a task wants to find again.
+///
+/// # Errors
+/// The environment names no place.
+pub(crate) fn cache_folder() -> anyhow::Result<PathBuf> {
     let from = |variable: &str| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = if let Some(folder) = from("EMISSARY_TEST_CACHE") {
         folder

@@ -194,14 +194,14 @@ fn run(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn output(command: &mut Command) -> anyhow::Result<Output> {
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<Output> {
     // In another language `ldd` says "not found" otherwise.
     command.env("LC_ALL", "C").stdin(Stdio::null());
     command.output().with_context(|| format!("{} cannot be run here", command.get_program().to_string_lossy()))
 }
 
 /// Waits until nobody else fills the cache; the lock ends with the file.
-fn lock(file: &Path, progress: &Progress) -> anyhow::Result<File> {
+pub(crate) fn lock(file: &Path, progress: &Progress) -> anyhow::Result<File> {
     let lock = File::create(file).with_context(|| format!("cannot make {}", file.display()))?;
     if lock.try_lock().is_err() {
         progress.step("waiting for another run to end");
@@ -210,11 +210,11 @@ fn lock(file: &Path, progress: &Progress) -> anyhow::Result<File> {
     Ok(lock)
 }
 
-fn create(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn create(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
 }
 
-fn remove(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn remove(folder: &Path) -> anyhow::Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }

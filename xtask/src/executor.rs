@@ -10,6 +10,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, bail};
 
+use crate::cargo::cargo;
+
 /// A package of the image, and the profile that it is built with.
 const PACKAGES: [(&str, &str); 1] = [("argoexec", "executor")];
 
@@ -63,7 +65,7 @@ impl Platform {
                 "the toolchain has no standard library for {name}: rustup target add {architecture}-unknown-linux-musl"
             );
         };
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = cargo();
         cargo.args(["build", "--locked", "--package", package, "--profile", profile, "--target", &target]);
         cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
         // With a target named these are not for build scripts and macros. Nothing is loaded at an address of its own choice:

@@ -1,8 +1,12 @@
 //! The repository's own tasks. They provision and print; what is right and what is wrong is for the tests to say.
 
+mod cargo;
+mod cluster;
 mod components;
 mod debian;
 mod executor;
+mod go_module;
+mod kubernetes;
 mod progress;
 mod shell;
 mod test;
@@ -24,9 +28,13 @@ usage: cargo xtask <task>
                                      build the executor's programs as they are shipped; print their sizes and paths
                                      --platform P      amd64 or arm64, by default this machine's
                                      --print-path      argoexec's path alone
+  cluster up                         start a control plane with the webhook registered, and print what a shell needs
+                                     to use it: eval \"$(cargo xtask cluster up)\"; once more: only the webhook anew
+  cluster status                     list what runs, and where it logs
+  cluster down                       stop it and remove its files
 
 Components are kept in $EMISSARY_TEST_CACHE, by default $XDG_CACHE_HOME/emissary-webhook or ~/.cache/emissary-webhook.
-Remove the folder to get them anew.";
+Remove the folder to get them anew, after a cluster down: the cluster is in it too.";
 
 fn main() -> ExitCode {
     match run(std::env::args_os().skip(1).collect()) {
@@ -55,6 +63,9 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["executor", "--platform", platform], true) => executor::run(Some(platform), false),
         (["executor", "--platform", platform, "--print-path"], true) => executor::run(Some(platform), true),
         (["components"], true) => components::print(),
+        (["cluster", "up"], true) => cluster::up(),
+        (["cluster", "down"], true) => cluster::down(),
+        (["cluster", "status"], true) => cluster::status(),
         ([] | ["help" | "-h" | "--help"], true) => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

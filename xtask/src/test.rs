@@ -1,11 +1,12 @@
 //! `cargo xtask test`: the components first, then every test of the workspace with them.
 
 use std::ffi::OsString;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::{env, fs, process};
 
 use anyhow::Context as _;
 
+use crate::cargo::cargo;
 use crate::components;
 
 /// What a component that cannot be had means.
@@ -22,8 +23,7 @@ pub(crate) enum Missing {
 /// # Errors
 /// Where the components have no place or cargo cannot be started.
 pub(crate) fn run(missing: Missing, for_cargo: &[OsString]) -> anyhow::Result<ExitCode> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut tests = Command::new(cargo);
+    let mut tests = cargo();
     tests.args(["test", "--workspace"]).args(for_cargo);
 
     let mut complete = true;

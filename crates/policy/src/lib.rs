@@ -4,8 +4,16 @@
 //! requests it judges, and shared between threads. What an engine cannot judge is [`Decision::Unknown`], never passed.
 #![warn(missing_docs)]
 
+pub mod defaults;
+pub mod gatekeeper;
+mod pod;
+pub mod psp;
+pub mod pss;
+pub mod rego;
 mod request;
+mod selector;
 mod verdict;
 
+pub use pod::Misfit;
 pub use request::{Kind, Namespace, Operation, Request, User};
 pub use verdict::{Decision, Engine, Verdict};

@@ -1,4 +1,4 @@
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// What the API server asks of admission (Kubernetes API, `AdmissionRequest`), after the defaults that it fills in.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,48 @@ pub struct Request {
     pub old_object: Value,
     /// Whether nothing is stored.
     pub dry_run: bool,
+}
+
+impl Request {
+    /// As the API server writes it, less what the request leaves out.
+    pub fn to_json(&self) -> Value {
+        let Self {
+            operation,
+            kind,
+            resource,
+            sub_resource,
+            name,
+            namespace,
+            namespace_object: _,
+            user,
+            object,
+            old_object,
+            dry_run,
+        } = self;
+        let kind_json = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
+        let resource = json!({"group": kind.group, "version": kind.version, "resource": resource});
+        let mut json = json!({
+            "kind": kind_json,
+            "resource": resource,
+            "requestKind": kind_json,
+            "requestResource": resource,
+            "operation": operation.as_str(),
+            "userInfo": {"username": user.name, "groups": user.groups},
+            "object": object,
+            "oldObject": old_object,
+            "dryRun": dry_run,
+            "options": null,
+        });
+        if !user.uid.is_empty() {
+            json["userInfo"]["uid"] = Value::from(user.uid.as_str());
+        }
+        for (key, value) in [("subResource", sub_resource), ("name", name), ("namespace", namespace)] {
+            if !value.is_empty() {
+                json[key] = Value::from(value.as_str());
+            }
+        }
+        json
+    }
 }
 
 /// What is done to an object (Kubernetes API, `AdmissionRequest.operation`).

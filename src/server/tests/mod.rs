@@ -87,6 +87,7 @@ async fn serve_with(options: Options, certificate: Generated, source: Certificat
     let (readiness, shutdown, tracker) = (Readiness::default(), CancellationToken::new(), TaskTracker::new());
     let dependencies = Dependencies {
         application: application(),
+        plain: Router::new(),
         certificate: source,
         readiness: readiness.clone(),
         metrics,

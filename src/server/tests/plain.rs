@@ -1,5 +1,12 @@
-use axum::http::StatusCode;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use axum::routing::get;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use std::net::IpAddr;
 
+use super::super::{Peer, for_the_pod_itself};
 use super::{client, client_config, options, serve};
 
 #[tokio::test]
@@ -36,4 +43,18 @@ async fn probes_and_metrics_are_answered_in_the_clear() {
     assert!(text.contains("# UNIT certificate_expiry_timestamp_seconds seconds\n"), "{text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
     fixture.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_for_the_pod_itself_answers_loopback_only() {
+    let routes = TowerToHyperService::new(for_the_pod_itself(Router::new().route("/x", get(|| async { "x" }))));
+    for (peer, status) in
+        [(Some("127.0.0.1"), 200), (Some("::1"), 200), (Some("10.0.0.1"), 403), (Some("fd00::1"), 403), (None, 403)]
+    {
+        let mut request = Request::get("/x").body(Body::empty()).unwrap();
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(Peer(peer.parse::<IpAddr>().unwrap()));
+        }
+        assert_eq!(routes.call(request).await.unwrap().status(), status, "{peer:?}");
+    }
 }

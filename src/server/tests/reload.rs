@@ -124,6 +124,7 @@ async fn without_a_certificate_there_is_no_server() {
     fs::remove_file(mount.path().join("tls.key")).unwrap();
     let dependencies = Dependencies {
         application: super::application(),
+        plain: Default::default(),
         certificate: mount.source(),
         readiness: Readiness::default(),
         metrics: Metrics::register(&mut Default::default()),

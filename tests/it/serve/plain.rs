@@ -97,3 +97,41 @@ async fn metrics_count_what_was_answered_in_a_bounded_number_of_series() {
     assert_eq!(new, [&labels("other", "skip", "other-kind")]);
     assert_eq!(after[new[0]], 30.0);
 }
+
+#[tokio::test]
+async fn dry_runs_are_told_by_template_and_what_the_api_server_tries_out_is_not() {
+    let webhook =
+        serve("{imageIndex: {files: [index.yaml]}}").file("index.yaml", "app: {entrypoint: [/app]}").start().await;
+    assert_eq!(webhook.get("/dryrun").await, (200, String::new()));
+    let mut tried_out = running("app");
+    tried_out["request"]["dryRun"] = json!(true);
+    webhook.post(&tried_out).await.response();
+    webhook.post(&recorded("plain-plain").review).await.response();
+    assert_eq!(webhook.get("/dryrun").await, (200, String::new()));
+
+    for _ in 0..3 {
+        assert_eq!(webhook.post(&running("app")).await.response()["patch"], json!(null));
+    }
+    webhook.post(&running("no/IMAGE")).await.response();
+    let (status, text) = webhook.get("/dryrun").await;
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let summary: Vec<_> = lines.iter().map(|line| (line["outcome"].as_str().unwrap(), &line["count"])).collect();
+    assert_eq!((status, summary), (200, vec![("denial", &json!(1)), ("rewrite", &json!(3))]));
+    let [denial, rewrite] = &lines[..] else { unreachable!() };
+    let request = &running("app")["request"];
+    assert_eq!(rewrite["namespace"], request["namespace"]);
+    let template = request["object"]["spec"]["containers"][0]["env"]
+        .as_array()
+        .and_then(|env| env.iter().find(|variable| variable["name"] == "ARGO_TEMPLATE"))
+        .map(|variable| serde_json::from_str::<serde_json::Value>(variable["value"].as_str().unwrap()).unwrap());
+    assert_eq!(rewrite["template"], template.unwrap()["name"]);
+    assert!(rewrite["edits"].as_u64().unwrap() > 3, "{rewrite}");
+    assert_eq!(rewrite["commands"], json!([r#"main: app runs ["/app","echo","hello argo"] (image index, key app)"#]));
+    assert!(denial["reason"].as_str().unwrap().contains("no/IMAGE"), "{denial}");
+}
+
+#[tokio::test]
+async fn dry_runs_are_shown_to_nobody_where_the_settings_say_so() {
+    let webhook = serve("{server: {dryRunReport: off}}").start().await;
+    assert_eq!(webhook.get("/dryrun").await.0, 404);
+}

@@ -1,5 +1,6 @@
 //! The program under test: a process of its own, and the client that the API server would be.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,16 +25,16 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
 /// Far longer than anything should take; a test that gets here has failed.
-pub(super) const FOREVER: Duration = Duration::from_secs(20);
+pub(crate) const FOREVER: Duration = Duration::from_secs(20);
 
 /// HTTP/1.1 is what the API server speaks through a Service, HTTP/2 what it speaks to a loopback URL.
-pub(super) const PROTOCOLS: [&str; 2] = ["http/1.1", "h2"];
+pub(crate) const PROTOCOLS: [&str; 2] = ["http/1.1", "h2"];
 
 /// A running `serve`; it is killed with the value.
-pub(super) struct Webhook {
+pub(crate) struct Webhook {
     process: Child,
-    pub(super) https: SocketAddr,
-    pub(super) plain: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) plain: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     folder: TempDir,
     certificate: Generated,
@@ -42,49 +43,78 @@ pub(super) struct Webhook {
 
 /// What a POST to the webhook came back with.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) text: String,
-    pub(super) took: Duration,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) text: String,
+    pub(crate) took: Duration,
 }
 
-pub(super) fn make_certificate() -> Generated {
-    generate(&["localhost".to_owned()], SystemTime::now(), Duration::from_secs(3600)).unwrap()
+pub(crate) fn make_certificate() -> Generated {
+    certificate_for(&["localhost"])
+}
+
+pub(crate) fn certificate_for(names: &[&str]) -> Generated {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    generate(&names, SystemTime::now(), Duration::from_secs(3600)).unwrap()
 }
 
 /// `serve` with a folder of its own, in which it runs: `settings.yaml`, `tls.crt`, `tls.key`.
-pub(super) struct Serve {
+pub(crate) struct Serve {
     folder: TempDir,
     certificate: Generated,
     flags: Vec<String>,
+    variables: Vec<(String, OsString)>,
 }
 
 /// Under these settings, on free ports, without a lame-duck time.
-pub(super) fn serve(settings: &str) -> Serve {
-    let serve = Serve { folder: tempfile::tempdir().unwrap(), certificate: make_certificate(), flags: Vec::new() };
+pub(crate) fn serve(settings: &str) -> Serve {
+    let serve = Serve {
+        folder: tempfile::tempdir().unwrap(),
+        certificate: make_certificate(),
+        flags: Vec::new(),
+        variables: Vec::new(),
+    };
     install(serve.folder.path(), &serve.certificate);
     serve.file("settings.yaml", settings).flags(&DEFAULTS.map(|default| ["--set", default]).concat())
 }
 
 impl Serve {
     /// With one more file in its folder.
-    pub(super) fn file(self, name: &str, text: &str) -> Self {
+    pub(crate) fn file(self, name: &str, text: &str) -> Self {
         write(self.folder.path(), name, text);
         self
     }
 
+    /// With a certificate for these names instead of `localhost`.
+    pub(crate) fn names(self, names: &[&str]) -> Self {
+        self.with_certificate(certificate_for(names))
+    }
+
+    /// With this certificate.
+    pub(crate) fn with_certificate(mut self, certificate: Generated) -> Self {
+        install(self.folder.path(), &certificate);
+        self.certificate = certificate;
+        self
+    }
+
+    /// With a variable in its environment, which is empty otherwise.
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
     /// With further arguments; a later one goes before an earlier.
-    pub(super) fn flags(mut self, flags: &[&str]) -> Self {
+    pub(crate) fn flags(mut self, flags: &[&str]) -> Self {
         self.flags.extend(flags.iter().map(ToString::to_string));
         self
     }
 
     /// Asking this registry in the clear.
-    pub(super) fn registry(self, registry: &RunningRegistry) -> Self {
+    pub(crate) fn registry(self, registry: &RunningRegistry) -> Self {
         self.flags(&["--plain-http", &registry.address().to_string(), "--allow-network", "127.0.0.0/8"])
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -93,6 +123,7 @@ impl Serve {
         command
             // A proxy that the environment names would be asked for loopback too.
             .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .args(["serve", "--log-format", "json", "--settings", "settings.yaml"])
             .args(&self.flags)
             .current_dir(self.folder.path())
@@ -103,12 +134,12 @@ impl Serve {
     }
 
     /// Runs it; returns when it serves.
-    pub(super) async fn start(self) -> Webhook {
+    pub(crate) async fn start(self) -> Webhook {
         let mut process = self.command().spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, kept) = (BufReader::new(process.stderr.take().unwrap()).lines(), Arc::clone(&log));
         thread::spawn(move || lines.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line)));
-        let Self { folder, certificate, flags: _ } = self;
+        let Self { folder, certificate, flags: _, variables: _ } = self;
         let (https, plain) = (ANY, ANY);
         let client = client(&[&certificate], PROTOCOLS[0]);
         let mut webhook = Webhook { process, https, plain, log, folder, certificate, client };
@@ -119,7 +150,7 @@ impl Serve {
     }
 
     /// Runs it where it is expected to fail at once: its exit code, and what it says.
-    pub(super) fn fail(&self) -> (Option<i32>, String) {
+    pub(crate) fn fail(&self) -> (Option<i32>, String) {
         let output = self.command().output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     }
@@ -149,44 +180,49 @@ fn install(folder: &Path, certificate: &Generated) {
 
 impl Webhook {
     /// Replaces one of its files.
-    pub(super) fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         write(self.folder.path(), name, text);
     }
 
     /// Replaces its certificate.
-    pub(super) fn install(&self, certificate: &Generated) {
+    pub(crate) fn install(&self, certificate: &Generated) {
         install(self.folder.path(), certificate);
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    /// The authority of its first certificate, PEM.
+    pub(crate) fn authority(&self) -> &str {
+        &self.certificate.ca_pem
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.https.port())
     }
 
     /// Posts a review as the API server does, over HTTP/1.1.
-    pub(super) async fn post(&self, review: &Value) -> Answer {
+    pub(crate) async fn post(&self, review: &Value) -> Answer {
         self.post_within("7s", review).await
     }
 
     /// The same with another timeout in the URL.
-    pub(super) async fn post_within(&self, timeout: &str, review: &Value) -> Answer {
+    pub(crate) async fn post_within(&self, timeout: &str, review: &Value) -> Answer {
         self.post_by(&self.client, &format!("/mutate?timeout={timeout}"), review).await
     }
 
-    pub(super) async fn post_by(&self, client: &Client, path: &str, review: &Value) -> Answer {
+    pub(crate) async fn post_by(&self, client: &Client, path: &str, review: &Value) -> Answer {
         self.send(client.post(self.url(path)).header(CONTENT_TYPE, "application/json").body(review.to_string())).await
     }
 
     /// Posts whatever bytes, as JSON.
-    pub(super) async fn post_bytes(&self, body: impl Into<Vec<u8>>) -> Answer {
+    pub(crate) async fn post_bytes(&self, body: impl Into<Vec<u8>>) -> Answer {
         let request = self.client.post(self.url("/mutate")).header(CONTENT_TYPE, "application/json");
         self.send(request.body(body.into())).await
     }
 
-    pub(super) async fn send(&self, request: RequestBuilder) -> Answer {
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
         let began = Instant::now();
         let response = request.send().await.unwrap_or_else(|error| panic!("{error:?}; log: {:#?}", self.log()));
         let status = response.status().as_u16();
@@ -194,36 +230,36 @@ impl Webhook {
         Answer { status, text, took: began.elapsed() }
     }
 
-    pub(super) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
     /// Another client, with connections of its own.
-    pub(super) fn client_of(&self, protocol: &str) -> Client {
+    pub(crate) fn client_of(&self, protocol: &str) -> Client {
         client(&[&self.certificate], protocol)
     }
 
     /// From the plain port.
-    pub(super) async fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         let response = self.client.get(format!("http://{}{path}", self.plain)).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
     /// The value of the metric whose line begins with `series`; 0 for one that was never touched.
-    pub(super) async fn metric(&self, series: &str) -> f64 {
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
         let (_, text) = self.get("/metrics").await;
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// What it has logged so far, a JSON object a line.
-    pub(super) fn log(&self) -> Vec<Value> {
+    pub(crate) fn log(&self) -> Vec<Value> {
         let lines: MutexGuard<'_, Vec<String>> = self.log.lock().unwrap();
         lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| Value::String(line.clone()))).collect()
     }
 
     /// The first line of the log that is `wanted`, as soon as there is one.
-    pub(super) async fn logged(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn logged(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
             let ended = self.process.try_wait().unwrap();
@@ -236,12 +272,12 @@ impl Webhook {
         }
     }
 
-    pub(super) fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         signal(self.process.id(), "TERM");
     }
 
     /// Its exit status, as soon as it has one.
-    pub(super) async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
@@ -267,7 +303,7 @@ fn signal(process: u32, name: &str) {
 }
 
 /// A client that trusts these certificates' authorities and offers one ALPN protocol.
-pub(super) fn client(certificates: &[&Generated], protocol: &str) -> Client {
+pub(crate) fn client(certificates: &[&Generated], protocol: &str) -> Client {
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
         roots.add(CertificateDer::from_pem_slice(certificate.ca_pem.as_bytes()).unwrap()).unwrap();
@@ -288,7 +324,7 @@ pub(super) fn client(certificates: &[&Generated], protocol: &str) -> Client {
 }
 
 /// Waits until `condition` holds.
-pub(super) async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let waiting = async {
         while !condition().await {
             sleep(Duration::from_millis(10)).await;
@@ -300,7 +336,7 @@ pub(super) async fn eventually<F: Future<Output = bool>>(what: &str, mut conditi
 impl Answer {
     /// The response of the AdmissionReview, which is checked for what holds of every one.
     #[track_caller]
-    pub(super) fn response(&self) -> Value {
+    pub(crate) fn response(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
         let mut review: Value = serde_json::from_str(&self.text).unwrap();
         assert_eq!(
@@ -326,7 +362,7 @@ impl Answer {
 
     /// The status of a denial: code, reason, message.
     #[track_caller]
-    pub(super) fn denial(&self) -> (u64, String, String) {
+    pub(crate) fn denial(&self) -> (u64, String, String) {
         let response = self.response();
         assert_eq!(response["allowed"], false, "{response}");
         assert!(response.get("patch").is_none(), "{response}");
@@ -340,7 +376,7 @@ impl Answer {
 
     /// `object` with the patch applied; nothing where there is none.
     #[track_caller]
-    pub(super) fn patched(&self, object: &Value) -> Option<Value> {
+    pub(crate) fn patched(&self, object: &Value) -> Option<Value> {
         let response = self.response();
         assert_eq!(response["allowed"], true, "{response}");
         let patch = response.get("patch")?;

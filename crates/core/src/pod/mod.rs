@@ -24,4 +24,5 @@ pub use executor::Executor;
 pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pin, Profile};
 pub(crate) use placement::{Placement, Selected};
 pub use plan::{Plan, plan};
+pub use template::template_name;
 pub use view::{NotAPod, Pod, Spec};

@@ -1,4 +1,4 @@
-use super::view::Variable;
+use super::view::{Pod, Variable};
 use crate::object::{Metadata, Text, null_as_default};
 use emissary_contract::{OFFLOADED, annotation, variable};
 use serde::Deserialize;
@@ -67,4 +67,19 @@ pub(super) fn locate<'t>(metadata: &'t Metadata<'_>, environments: &'t [&[Variab
         Some(OFFLOADED) => TemplateSource::Offloaded,
         Some(text) => TemplateSource::Found(text),
     }
+}
+
+/// The name of the template that a pod runs, where the pod carries its template. For people, so a template that cannot be
+/// read has no name.
+pub fn template_name(pod: &Pod<'_>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Titled<'a> {
+        #[serde(borrow)]
+        name: Text<'a>,
+    }
+    let containers = pod.spec.init_containers().iter().chain(&pod.spec.containers);
+    let environments: Vec<_> = containers.filter_map(|container| container.environment().ok().flatten()).collect();
+    let environments: Vec<&[Variable<'_>]> = environments.iter().map(Vec::as_slice).collect();
+    let TemplateSource::Found(text) = locate(&pod.metadata, &environments) else { return None };
+    serde_json::from_str::<Titled<'_>>(text).ok().map(|template| template.name.as_str().to_owned())
 }

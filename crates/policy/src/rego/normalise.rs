@@ -1,0 +1,473 @@
+//! Rewrites a module so that regorus evaluates it as OPA does.
+//!
+//! Text in, text out: what differs between the two engines is how some constructs are compiled, and each has another
+//! spelling that both take alike. The engine's own parser finds the places. In order:
+//!
+//! - a rule with several bodies after one head becomes several rules, since regorus takes no second body of a set rule;
+//! - a line that begins with a parenthesis is a statement of its own, where regorus would call what ends the line before;
+//! - operands of a negated call or comparison are computed before it: where one is undefined, OPA finds the whole body
+//!   undefined, and regorus the negation true;
+//! - an `every` variable that is an index below `not` is named anew, since regorus loses it there;
+//! - `some` goes to the beginning of its body, since regorus declares it once for each round of a loop before it, and then
+//!   complains that it is declared twice;
+//! - functions that regorus has otherwise become functions of ours.
+
+use super::CompileError;
+use super::builtins::RENAMED;
+use regorus::Source;
+use regorus::unstable::{
+    AssignOp, BoolOp, Expr, Lexer, Literal, LiteralStmt, Module, Parser, Query, Ref, Rule, RuleBody, RuleHead, Span,
+    TokenKind,
+};
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+/// The longest line that is read: generated policies hold whole lists in one.
+pub(super) const COLUMNS: NonZeroU32 = NonZeroU32::new(1 << 20).expect("is not zero");
+
+/// A prefix of variables that no policy uses by chance.
+const VARIABLE: &str = "__emissary_";
+
+/// A module, spelt so that both engines agree on what it means.
+pub(super) struct Normalised {
+    pub(super) text: String,
+    /// The names of its rules, functions left out; each once.
+    pub(super) rules: BTreeSet<String>,
+}
+
+/// Respells a module.
+pub(super) fn normalise(name: &str, text: &str, v0: bool) -> Result<Normalised, CompileError> {
+    let text = split(name, text)?;
+    let source = source(name, &text)?;
+    let module = parse(&source, v0)?;
+    let rules = rules(&module).map(str::to_owned).collect();
+    let mut rewriter = Rewriter { text: &text, edits: Vec::new(), variables: 0, names: names(&module) };
+    for rule in &module.policy {
+        rewriter.rule(rule);
+    }
+    Ok(Normalised { text: rewriter.apply(), rules })
+}
+
+fn source(name: &str, text: &str) -> Result<Source, CompileError> {
+    Source::from_contents(name.to_owned(), text.to_owned()).map_err(CompileError::new)
+}
+
+fn parse(source: &Source, v0: bool) -> Result<Module, CompileError> {
+    let mut parser = Parser::new(source).map_err(CompileError::new)?;
+    parser.set_max_col(COLUMNS);
+    if !v0 {
+        parser.enable_rego_v1().map_err(CompileError::new)?;
+    }
+    parser.parse().map_err(CompileError::new)
+}
+
+/// The two rewritings for which there is no syntax tree yet, since without them the text does not parse.
+fn split(name: &str, text: &str) -> Result<String, CompileError> {
+    let source = source(name, text)?;
+    let mut lexer = Lexer::new(&source);
+    lexer.set_max_col(COLUMNS);
+    let mut edits = Vec::new();
+    let mut depth = 0_u32;
+    // Where the head of the rule that is being read begins, and where its first body does.
+    let (mut head, mut body) = (None, None);
+    let mut before: Option<(TokenKind, Span)> = None;
+    loop {
+        let token = lexer.next_token().map_err(CompileError::new)?;
+        if token.0 == TokenKind::Eof {
+            break;
+        }
+        let (kind, span) = (token.0, token.1);
+        let symbol = if kind == TokenKind::Symbol { span.text() } else { "" };
+        if depth == 0 {
+            let ends_a_body =
+                matches!(&before, Some((TokenKind::Symbol, last)) if last.text() == "}") && body.is_some();
+            match symbol {
+                "{" if ends_a_body => {
+                    if let (Some(start), Some(end)) = (head, body) {
+                        let head = text.get(start..end).unwrap_or_default().trim_end();
+                        edits.push(Replacement::insert(span.start as usize, format!("\n{head} ")));
+                    }
+                }
+                // A brace after an operator opens a set or an object, not a body.
+                "{" if before.as_ref().is_some_and(|(kind, last)| ends_a_term(kind, last)) => {
+                    body = Some(span.start as usize)
+                }
+                _ if is_a_new_line(&before, &span) && !matches!(symbol, "{" | "[" | "(" | "}" | "]" | ")") => {
+                    (head, body) = (Some(span.start as usize), None);
+                }
+                _ => {}
+            }
+        } else if symbol == "("
+            && is_a_new_line(&before, &span)
+            && let Some((kind, last)) = &before
+            && ends_a_term(kind, last)
+        {
+            edits.push(Replacement::insert(last.end as usize, ";".to_owned()));
+        }
+        match symbol {
+            "{" | "[" | "(" => depth += 1,
+            "}" | "]" | ")" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        before = Some((kind, span));
+    }
+    Ok(apply(text, edits))
+}
+
+fn is_a_new_line(before: &Option<(TokenKind, Span)>, span: &Span) -> bool {
+    before.as_ref().is_none_or(|(_, last)| last.line < span.line)
+}
+
+/// Whether a token can be the last one of a term.
+fn ends_a_term(kind: &TokenKind, span: &Span) -> bool {
+    const KEYWORDS: [&str; 9] = ["as", "contains", "default", "every", "in", "not", "some", "with", "import"];
+    match kind {
+        TokenKind::Symbol => matches!(span.text(), "]" | ")" | "}"),
+        TokenKind::Ident => !KEYWORDS.contains(&span.text()),
+        TokenKind::String | TokenKind::RawString | TokenKind::Number => true,
+        TokenKind::Eof => false,
+    }
+}
+
+/// The names by which the module may mean a rule or something imported: where OPA looks, a variable is a reference.
+fn names(module: &Module) -> BTreeSet<String> {
+    let last_of = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let imports = module.imports.iter().map(|import| match &import.r#as {
+        Some(alias) => alias.text().to_owned(),
+        None => last_of(import.refr.span().text()),
+    });
+    imports.chain(rules(module).map(str::to_owned)).collect()
+}
+
+/// The names of rules that are no functions.
+fn rules(module: &Module) -> impl Iterator<Item = &str> {
+    module.policy.iter().filter_map(|rule| match rule.as_ref() {
+        Rule::Spec { head: RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. }, .. }
+        | Rule::Default { refr, .. } => root(refr).map(Span::text),
+        Rule::Spec { head: RuleHead::Func { .. }, .. } => None,
+    })
+}
+
+/// The variable that a reference begins with.
+fn root(expression: &Expr) -> Option<&Span> {
+    match expression {
+        Expr::Var { span, .. } => Some(span),
+        Expr::RefDot { refr, .. } | Expr::RefBrack { refr, .. } => root(refr),
+        _ => None,
+    }
+}
+
+#[derive(Debug)]
+struct Replacement {
+    start: usize,
+    end: usize,
+    text: String,
+}
+
+impl Replacement {
+    fn insert(at: usize, text: String) -> Self {
+        Self { start: at, end: at, text }
+    }
+}
+
+/// The text with all replacements made; those at one place in the order in which they were asked for.
+fn apply(text: &str, mut edits: Vec<Replacement>) -> String {
+    edits.sort_by_key(|edit| (edit.start, edit.end));
+    let mut result = String::with_capacity(text.len() + 64 * edits.len());
+    let mut at = 0;
+    for edit in edits {
+        result.push_str(text.get(at..edit.start).unwrap_or_default());
+        result.push_str(&edit.text);
+        at = edit.end.max(at);
+    }
+    result.push_str(text.get(at..).unwrap_or_default());
+    result
+}
+
+struct Rewriter<'t> {
+    text: &'t str,
+    /// None lies within another: what is replaced as a whole takes those within it along.
+    edits: Vec<Replacement>,
+    variables: usize,
+    names: BTreeSet<String>,
+}
+
+impl Rewriter<'_> {
+    fn apply(self) -> String {
+        apply(self.text, self.edits)
+    }
+
+    fn rule(&mut self, rule: &Rule) {
+        match rule {
+            Rule::Spec { span: _, head, bodies } => {
+                match head {
+                    RuleHead::Compr { span: _, refr, assign } => {
+                        self.expression(refr);
+                        assign.iter().for_each(|assign| self.expression(&assign.value));
+                    }
+                    RuleHead::Set { span: _, refr, key } => {
+                        self.expression(refr);
+                        key.iter().for_each(|key| self.expression(key));
+                    }
+                    RuleHead::Func { span: _, refr: _, args, assign } => {
+                        args.iter().for_each(|argument| self.expression(argument));
+                        assign.iter().for_each(|assign| self.expression(&assign.value));
+                    }
+                }
+                if let RuleHead::Set { key: Some(key), .. } = head
+                    && iterates(key)
+                {
+                    self.compute_key_in_bodies(key, bodies);
+                }
+                for body in bodies {
+                    body.assign.iter().for_each(|assign| self.expression(&assign.value));
+                    self.query(&body.query);
+                }
+            }
+            Rule::Default { .. } => {}
+        }
+    }
+
+    fn query(&mut self, query: &Query) {
+        for statement in &query.stmts {
+            self.statement(query, statement);
+        }
+        let Some((first, others)) = query.stmts.split_first() else { return };
+        for statement in others.iter().filter(|one| matches!(one.literal, Literal::SomeVars { .. })) {
+            let declaration = self.take(&statement.span);
+            self.edits.push(Replacement::insert(first.span.start as usize, format!("{declaration}; ")));
+            self.replace(&statement.span, "true".to_owned());
+        }
+    }
+
+    fn statement(&mut self, query: &Query, statement: &LiteralStmt) {
+        for with in &statement.with_mods {
+            self.expression(&with.r#as);
+        }
+        match &statement.literal {
+            Literal::SomeVars { .. } => {}
+            Literal::SomeIn { span: _, key, value, collection } => {
+                key.iter().chain([value, collection]).for_each(|expression| self.expression(expression));
+            }
+            Literal::Expr { span: _, expr } => self.expression(expr),
+            Literal::NotExpr { span: _, expr } => {
+                self.expression(expr);
+                let mut before = Vec::new();
+                self.hoist_operands(expr, &mut before);
+                self.compute_before(query, statement, &before);
+            }
+            Literal::Every { span: _, key, value, domain, query } => {
+                self.expression(domain);
+                self.query(query);
+                for variable in key.iter().chain([value]) {
+                    self.rename_below_not(query, variable.text());
+                }
+            }
+        }
+    }
+
+    /// What lies within an expression, from the inside out.
+    fn expression(&mut self, expression: &Expr) {
+        if let Expr::Call { fcn, .. } = expression {
+            self.rename(fcn);
+        }
+        let (expressions, query) = children(expression);
+        expressions.into_iter().for_each(|expression| self.expression(expression));
+        query.into_iter().for_each(|query| self.query(query));
+    }
+
+    /// Names a function of ours in place of one of theirs.
+    fn rename(&mut self, function: &Expr) {
+        let name: String = function.span().text().split_whitespace().collect();
+        // Where a test of the policy's author puts another function in its place, theirs has to be named.
+        let replaced = || self.text.contains(&format!("with {name} as "));
+        if let Some((_, ours)) = RENAMED.iter().find(|(theirs, _)| *theirs == name)
+            && !replaced()
+        {
+            self.replace(function.span(), (*ours).to_owned());
+        }
+    }
+
+    /// Finds what OPA computes before it negates.
+    fn hoist_operands(&mut self, negated: &Expr, before: &mut Vec<String>) {
+        match negated {
+            Expr::Call { params, .. } => params.iter().for_each(|operand| self.hoist(operand, before)),
+            Expr::BoolExpr { op: BoolOp::Eq, lhs, rhs, .. } | Expr::AssignExpr { op: AssignOp::Eq, lhs, rhs, .. } => {
+                [lhs, rhs].into_iter().for_each(|operand| self.hoist_calls(operand, before));
+            }
+            Expr::BoolExpr { lhs, rhs, .. } | Expr::ArithExpr { lhs, rhs, .. } | Expr::BinExpr { lhs, rhs, .. } => {
+                [lhs, rhs].into_iter().for_each(|operand| self.hoist(operand, before));
+            }
+            Expr::Membership { key, value, collection, .. } => {
+                key.iter().chain([value, collection]).for_each(|operand| self.hoist(operand, before));
+            }
+            Expr::RefDot { .. } | Expr::RefBrack { .. } => self.hoist_calls(negated, before),
+            _ => {}
+        }
+    }
+
+    /// Hoists an operand unless it is defined whatever happens.
+    fn hoist(&mut self, operand: &Expr, before: &mut Vec<String>) {
+        match operand {
+            Expr::String { .. }
+            | Expr::RawString { .. }
+            | Expr::Number { .. }
+            | Expr::Bool { .. }
+            | Expr::Null { .. } => {}
+            Expr::ArrayCompr { .. } | Expr::SetCompr { .. } | Expr::ObjectCompr { .. } => {}
+            Expr::Var { span, .. } if !self.names.contains(span.text()) => {}
+            _ => self.replace_by_variable(operand.span(), before),
+        }
+    }
+
+    /// Hoists the calls in an operand, and what its references are indexed by, but not those references.
+    fn hoist_calls(&mut self, operand: &Expr, before: &mut Vec<String>) {
+        match operand {
+            Expr::Call { .. } | Expr::ArithExpr { .. } | Expr::BinExpr { .. } => {
+                self.replace_by_variable(operand.span(), before);
+            }
+            Expr::ArrayCompr { .. } | Expr::SetCompr { .. } | Expr::ObjectCompr { .. } => {}
+            // A reference that is an index is computed on its own.
+            Expr::RefBrack { refr, index, .. } => {
+                self.hoist_calls(refr, before);
+                self.hoist(index, before);
+            }
+            _ => children(operand).0.into_iter().for_each(|child| self.hoist_calls(child, before)),
+        }
+    }
+
+    fn replace_by_variable(&mut self, span: &Span, before: &mut Vec<String>) {
+        let variable = self.variable();
+        before.push(format!("{variable} := {}", self.take(span)));
+        self.replace(span, variable);
+    }
+
+    /// Puts statements before one, in braces where it stands alone after `if`.
+    fn compute_before(&mut self, query: &Query, statement: &LiteralStmt, before: &[String]) {
+        if before.is_empty() {
+            return;
+        }
+        let with: String = statement.with_mods.iter().map(|with| format!(" {}", self.take(&with.span))).collect();
+        let lines: String = before.iter().map(|line| format!("{line}{with}; ")).collect();
+        let alone = query.stmts.len() == 1 && query.span.start == statement.span.start && self.follows_if(query);
+        let (open, close) = if alone { ("{ ", " }") } else { ("", "") };
+        self.edits.push(Replacement::insert(statement.span.start as usize, format!("{open}{lines}")));
+        if alone {
+            self.edits.push(Replacement::insert(statement.span.end as usize, close.to_owned()));
+        }
+    }
+
+    /// Moves the key of a set rule into the bodies: in the head, regorus iterates over nothing.
+    fn compute_key_in_bodies(&mut self, key: &Expr, bodies: &[RuleBody]) {
+        let variable = self.variable();
+        let line = format!("{variable} := {}", self.take(key.span()));
+        self.replace(key.span(), variable);
+        for body in bodies {
+            let (Some(first), Some(last)) = (body.query.stmts.first(), body.query.stmts.last()) else { continue };
+            let alone = body.query.span.start == first.span.start && self.follows_if(&body.query);
+            let (open, close) = if alone { ("{ ", " }") } else { ("", "") };
+            self.edits.push(Replacement::insert(first.span.start as usize, open.to_owned()));
+            self.edits.push(Replacement::insert(last.span.end as usize, format!("; {line}{close}")));
+        }
+    }
+
+    fn follows_if(&self, query: &Query) -> bool {
+        self.text.get(..query.span.start as usize).is_some_and(|before| before.trim_end().ends_with("if"))
+    }
+
+    /// Gives an `every` variable another name where it is an index below `not`.
+    fn rename_below_not(&mut self, query: &Query, name: &str) {
+        let mut places = Vec::new();
+        for statement in &query.stmts {
+            if let Literal::NotExpr { expr, .. } = &statement.literal {
+                indices(expr, name, &mut places);
+            }
+        }
+        let Some(first) = query.stmts.first().filter(|_| !places.is_empty()) else { return };
+        let variable = self.variable();
+        for place in places {
+            // What was hoisted is not below the negation any more.
+            let taken =
+                self.edits.iter().any(|edit| edit.start <= place.start as usize && place.end as usize <= edit.end);
+            if !taken {
+                self.replace(&place, variable.clone());
+            }
+        }
+        self.edits.push(Replacement::insert(first.span.start as usize, format!("{variable} := {name}; ")));
+    }
+
+    fn variable(&mut self) -> String {
+        self.variables += 1;
+        format!("{VARIABLE}{}", self.variables)
+    }
+
+    fn replace(&mut self, span: &Span, text: String) {
+        self.edits.push(Replacement { start: span.start as usize, end: span.end as usize, text });
+    }
+
+    /// The text of a span with the replacements within it made, which are then done with.
+    fn take(&mut self, span: &Span) -> String {
+        let (start, end) = (span.start as usize, span.end as usize);
+        let (mut within, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.edits).into_iter().partition(|edit| start <= edit.start && edit.end <= end);
+        self.edits = others;
+        within.iter_mut().for_each(|edit| (edit.start, edit.end) = (edit.start - start, edit.end - start));
+        apply(self.text.get(start..end).unwrap_or_default(), within)
+    }
+}
+
+/// The expressions and the query right below an expression.
+fn children(expression: &Expr) -> (Vec<&Expr>, Option<&Query>) {
+    fn all(items: &[Ref<Expr>]) -> Vec<&Expr> {
+        items.iter().map(AsRef::as_ref).collect()
+    }
+    match expression {
+        Expr::Array { items, .. } | Expr::Set { items, .. } => (all(items), None),
+        Expr::Object { fields, .. } => {
+            (fields.iter().flat_map(|(_, key, value)| [key.as_ref(), value.as_ref()]).collect(), None)
+        }
+        Expr::ArrayCompr { term, query, .. } | Expr::SetCompr { term, query, .. } => {
+            (vec![term.as_ref()], Some(query.as_ref()))
+        }
+        Expr::ObjectCompr { key, value, query, .. } => (vec![key.as_ref(), value.as_ref()], Some(query.as_ref())),
+        Expr::Call { params, .. } => (all(params), None),
+        Expr::UnaryExpr { expr, .. } => (vec![expr.as_ref()], None),
+        Expr::RefDot { refr, .. } => (vec![refr.as_ref()], None),
+        Expr::RefBrack { refr, index, .. } => (vec![refr.as_ref(), index.as_ref()], None),
+        Expr::BinExpr { lhs, rhs, .. }
+        | Expr::BoolExpr { lhs, rhs, .. }
+        | Expr::ArithExpr { lhs, rhs, .. }
+        | Expr::AssignExpr { lhs, rhs, .. } => (vec![lhs.as_ref(), rhs.as_ref()], None),
+        Expr::Membership { key, value, collection, .. } => {
+            (key.iter().chain([value, collection]).map(AsRef::as_ref).collect(), None)
+        }
+        Expr::String { .. }
+        | Expr::RawString { .. }
+        | Expr::Number { .. }
+        | Expr::Bool { .. }
+        | Expr::Null { .. }
+        | Expr::Var { .. } => (Vec::new(), None),
+    }
+}
+
+/// Whether a variable is an index somewhere in it, so that it may stand for several values.
+fn iterates(expression: &Expr) -> bool {
+    let by_variable = match expression {
+        Expr::RefBrack { index, .. } => matches!(index.as_ref(), Expr::Var { .. }),
+        _ => false,
+    };
+    by_variable || children(expression).0.into_iter().any(iterates)
+}
+
+/// Where a variable is an index.
+fn indices(expression: &Expr, name: &str, places: &mut Vec<Span>) {
+    if let Expr::RefBrack { index, .. } = expression
+        && let Expr::Var { span, .. } = index.as_ref()
+        && span.text() == name
+    {
+        places.push(span.clone());
+    }
+    for child in children(expression).0 {
+        indices(child, name, places);
+    }
+}

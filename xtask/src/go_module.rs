@@ -1,0 +1,42 @@
+//! Files out of a Go module: Go's proxy serves whole repositories by version, and a hash says that it is the one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::debian::output;
+use crate::progress::Progress;
+
+/// A version of a module, which Go keeps in its own cache.
+#[derive(Debug)]
+pub(crate) struct Module {
+    pub(crate) path: &'static str,
+    pub(crate) version: &'static str,
+    /// As a go.sum has it.
+    pub(crate) sum: &'static str,
+}
+
+impl Module {
+    /// The folder of its files, which are read-only.
+    ///
+    /// # Errors
+    /// There is no Go, it cannot get the module, or what it got is another.
+    pub(crate) fn provision(&self, cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
+        progress.step(&format!("getting {} {}", self.path, self.version));
+        let module = format!("{}@{}", self.path, self.version);
+        // The cache folder is in no module, whose go.mod would have a say.
+        let got = output(Command::new("go").args(["mod", "download", "-json", &module]).current_dir(cache))?;
+        let said: Value = serde_json::from_slice(&got.stdout).unwrap_or_default();
+        if !got.status.success() {
+            let error =
+                said["Error"].as_str().map_or_else(|| String::from_utf8_lossy(&got.stderr).into(), str::to_owned);
+            bail!("go cannot get it: {}", error.trim());
+        }
+        if said["Sum"] != self.sum {
+            bail!("{module} has the hash {}, and not {}", said["Sum"], self.sum);
+        }
+        said["Dir"].as_str().map(PathBuf::from).context("go does not say where it is")
+    }
+}
