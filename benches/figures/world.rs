@@ -56,7 +56,7 @@ impl World {
             settings,
             surroundings: Arc::new(Alone(Arc::new(Keyring::anonymous()))),
             resolver: resolver.clone(),
-            waiting: Waiting::new(32, 8),
+            waiting: Waiting::new((&snapshot.settings.admission).into()),
             dry_runs: DryRuns::default(),
             metrics: admission::Metrics::register(&mut Registry::default()),
         });

@@ -17,11 +17,12 @@ pub use answer::Response;
 pub use dry_run::DryRuns;
 pub use metrics::Metrics;
 pub use route::{report, routes};
-pub use waiting::Waiting;
+pub use waiting::{Waiting, WaitingLimits};
 
 use crate::mutation::{Asking, Facts, Kind, Rules, Subject, Surroundings, mutate};
 use crate::settings::{self, Mode};
 use answer::Status;
+use emissary_core::lookup::LookUp;
 use emissary_core::object::{AdmissionRequest, ReviewError};
 use emissary_core::outcome::{Outcome, Skip};
 use emissary_registry::{Priority, Resolver};
@@ -81,7 +82,9 @@ impl Admission {
             dry_run = request.dry_run,
         );
         let deadline = started + budget::of(timeout);
-        let response = AssertUnwindSafe(self.respond(&request, kind, deadline)).catch_unwind().instrument(span.clone());
+        let response = AssertUnwindSafe(self.respond(&request, kind, body.len(), deadline))
+            .catch_unwind()
+            .instrument(span.clone());
         let response = response.await.unwrap_or_else(|_| {
             // The panic hook has written the message and the place.
             self.dependencies.metrics.panicked();
@@ -95,7 +98,7 @@ impl Admission {
         Ok(response)
     }
 
-    async fn respond(&self, request: &AdmissionRequest<'_>, kind: Kind, deadline: Instant) -> Response {
+    async fn respond(&self, request: &AdmissionRequest<'_>, kind: Kind, bytes: usize, deadline: Instant) -> Response {
         let Dependencies { settings, surroundings, resolver, waiting, dry_runs, metrics: _ } = &self.dependencies;
         let Some(object) = request.object() else {
             return Response::allowed(&request.uid, Mode::Enforce, Outcome::Skip(Skip::Operation));
@@ -116,7 +119,8 @@ impl Admission {
         if mode == Mode::Off {
             return Response::allowed(&request.uid, mode, Outcome::Skip(Skip::OptedOut));
         }
-        let wait = || waiting.enter(subject.namespace.unwrap_or_default());
+        let wait =
+            |look_ups: &[&LookUp]| waiting.enter(subject.namespace.unwrap_or_default(), look_ups, bytes, deadline);
         let asking = Asking {
             resolver: Some(resolver),
             keyring: &facts.keyring,

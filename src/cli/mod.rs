@@ -7,6 +7,7 @@ mod objects;
 mod output;
 mod registries;
 mod resolve;
+mod review;
 mod rewrite;
 mod serve;
 mod settings;
@@ -27,6 +28,7 @@ struct Cli {
 enum Verb {
     Serve(serve::Serve),
     Rewrite(rewrite::Rewrite),
+    Review(review::Review),
     Resolve(resolve::Resolve),
     Index(index::Index),
     Demo(demo::Demo),
@@ -69,6 +71,7 @@ pub fn run() -> ExitCode {
     let result = match verb {
         Verb::Serve(serve) => serve.run(),
         Verb::Rewrite(rewrite) => rewrite.run(),
+        Verb::Review(review) => review.run(),
         Verb::Resolve(resolve) => resolve.run(),
         Verb::Index(index) => index.run(),
         Verb::Demo(demo) => demo.run(),

@@ -81,7 +81,7 @@ impl Resolve {
         let snapshot = load(&settings.sources([("--image-index", "imageIndex.files", files)])?)?;
         let ask = Ask {
             keyring: look_ups.keyring(&snapshot)?,
-            resolver: resolver(look_ups.options(snapshot.registry()))?,
+            resolver: resolver(look_ups.options(&snapshot))?,
             platforms: look_ups.platform.clone(),
             timeout: look_ups.timeout,
             snapshot: &snapshot,

@@ -153,7 +153,7 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     let server_metrics = server::Metrics::register(ours);
     ours.register_collector(Box::new(LookUpMetrics::new(resolver.clone())));
     let dry_runs = DryRuns::register(ours);
-    let waiting = Waiting::new(admission.max_waiting as usize, admission.max_waiting_per_namespace as usize);
+    let waiting = Waiting::new(admission.into());
     let answers = Admission::new(admission::Dependencies {
         settings: watch.clone(),
         surroundings: Arc::new(Alone(credentials)),

@@ -225,13 +225,12 @@ fn admission(
         ..snapshot.registry()
     };
     let resolver = Resolver::new(options, tracker.clone()).map_err(Error::when("look images up"))?;
-    let limits = &snapshot.settings.admission;
     Ok(Admission::new(admission::Dependencies {
         settings,
         surroundings: Arc::new(NoCluster(Arc::new(keyring))),
         resolver,
         dry_runs: DryRuns::register(metrics),
-        waiting: Waiting::new(limits.max_waiting as usize, limits.max_waiting_per_namespace as usize),
+        waiting: Waiting::new((&snapshot.settings.admission).into()),
         metrics: admission::Metrics::register(metrics),
     }))
 }

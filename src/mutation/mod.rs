@@ -3,6 +3,7 @@
 //! Server, `rewrite`, `demo` and every later review call this and nothing below it. What it needs from outside it is given
 //! as values, or asks through [`Surroundings`].
 
+mod ahead;
 mod counts;
 mod look_up;
 mod subject;
@@ -10,8 +11,9 @@ mod subject;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::{Stored, wanted_ahead};
 pub use counts::LookUpMetrics;
-pub use look_up::Asking;
+pub use look_up::{Asking, Leave};
 pub use subject::{Kind, Subject, Unreadable};
 
 use emissary_core::lookup::Indexes;

@@ -20,7 +20,7 @@ pub struct Settings {
     pub mode: Mode,
     /// Where and within which bounds requests are served.
     pub server: Server,
-    /// How many admissions may wait for a registry.
+    /// How many admissions may wait for a registry. Those that wait for the same images count once.
     pub admission: Admission,
     /// The executor that is injected where a pod has none yet to take things from.
     pub executor: Executor,
@@ -119,12 +119,16 @@ pub struct Server {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Admission {
-    /// In one replica; the next is told at once to come back later (503), which Argo does.
+    /// Different look-ups waited for, in one replica; the next is told at once to come back later (503), which Argo does.
     #[schemars(range(min = 1, max = 4096), extend("x-reload" = "restart"))]
     pub max_waiting: u32,
     /// For one namespace.
     #[schemars(range(min = 1, max = 4096), extend("x-reload" = "restart"))]
     pub max_waiting_per_namespace: u32,
+    /// The bodies of all that join a look-up that another waits for, each counted as 32 KiB at least; half of it for one
+    /// namespace. Where more than `admission.maxWaitingPerNamespace` wait in a namespace, these wait half as long as they could.
+    #[schemars(extend("x-reload" = "restart", "x-maximum" = "1Gi"))]
+    pub max_joined: Size,
 }
 
 /// The executor that is injected where a pod has none yet to take things from.
@@ -418,7 +422,7 @@ impl Default for Server {
 
 impl Default for Admission {
     fn default() -> Self {
-        Self { max_waiting: 32, max_waiting_per_namespace: 8 }
+        Self { max_waiting: 32, max_waiting_per_namespace: 8, max_joined: Size(64 << 20) }
     }
 }
 

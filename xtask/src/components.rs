@@ -37,6 +37,17 @@ enum Source {
     Module(go_module::Module),
 }
 
+/// Shared libraries of skopeo and of buildah.
+const OF_CONTAINER_TOOLS: &[(&str, &str)] = &[
+    ("libgpgme.so.11", "libgpgme11"),
+    ("libassuan.so.0", "libassuan0"),
+    ("libgpg-error.so.0", "libgpg-error0"),
+    ("libdevmapper.so.1.02.1", "libdevmapper1.02.1"),
+    ("libselinux.so.1", "libselinux1"),
+    ("libudev.so.1", "libudev1"),
+    ("libseccomp.so.2", "libseccomp2"),
+];
+
 /// Every component there is.
 pub(crate) const TABLE: &[Component] = &[
     Component {
@@ -51,16 +62,25 @@ pub(crate) const TABLE: &[Component] = &[
         source: Source::Debian(debian::Package {
             name: "skopeo",
             version: "1.9.3+ds1-1+b10",
-            libraries: &[
-                ("libgpgme.so.11", "libgpgme11"),
-                ("libassuan.so.0", "libassuan0"),
-                ("libgpg-error.so.0", "libgpg-error0"),
-                ("libdevmapper.so.1.02.1", "libdevmapper1.02.1"),
-                ("libselinux.so.1", "libselinux1"),
-                ("libudev.so.1", "libudev1"),
-            ],
+            libraries: OF_CONTAINER_TOOLS,
         }),
         install: "sudo apt-get install skopeo",
+    },
+    Component {
+        program: "buildah",
+        variable: "EMISSARY_TEST_BUILDAH",
+        source: Source::Debian(debian::Package {
+            name: "buildah",
+            version: "1.28.2+ds1-3+deb12u1+b3",
+            libraries: OF_CONTAINER_TOOLS,
+        }),
+        install: "sudo apt-get install buildah",
+    },
+    Component {
+        program: "umoci",
+        variable: "EMISSARY_TEST_UMOCI",
+        source: Source::Debian(debian::Package { name: "umoci", version: "0.4.7+ds-3+b7", libraries: &[] }),
+        install: "sudo apt-get install umoci",
     },
     Component {
         program: "kubernetes",
@@ -80,6 +100,16 @@ pub(crate) const TABLE: &[Component] = &[
         install: "install Go (https://go.dev/dl)",
     },
 ];
+
+/// The program of that name, found or got.
+///
+/// # Errors
+/// Where it cannot be had, which has been said, or there is no cache folder for it.
+pub(crate) fn one(program: &str) -> anyhow::Result<PathBuf> {
+    let component = TABLE.iter().find(|component| component.program == program);
+    let component = component.with_context(|| format!("no component is called {program}"))?;
+    component.provision(&cache_folder()?).with_context(|| format!("{program} is not here"))
+}
 
 /// Finds or gets every component, and says what it does; one that cannot be had is named, and does not keep the others.
 ///

@@ -6,8 +6,10 @@ mod components;
 mod debian;
 mod executor;
 mod go_module;
+mod image;
 mod kubernetes;
 mod progress;
+mod sbom;
 mod shell;
 mod test;
 
@@ -28,6 +30,10 @@ usage: cargo xtask <task>
                                      build the executor's programs as they are shipped; print their sizes and paths
                                      --platform P      amd64 or arm64, by default this machine's
                                      --print-path      argoexec's path alone
+  image [--print-path] [--profile PROFILE]
+                                     build the container image with buildah, static and the same each time, as an OCI
+                                     archive under target/image; --print-path prints the archive's path alone
+  sbom                               print what the program is made of, as CycloneDX JSON
   cluster up                         start a control plane with the webhook registered, and print what a shell needs
                                      to use it: eval \"$(cargo xtask cluster up)\"; once more: only the webhook anew
   cluster status                     list what runs, and where it logs
@@ -63,6 +69,8 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["executor", "--platform", platform], true) => executor::run(Some(platform), false),
         (["executor", "--platform", platform, "--print-path"], true) => executor::run(Some(platform), true),
         (["components"], true) => components::print(),
+        (["image", words @ ..], true) => image::run(&image::Wanted::parse(words)?),
+        (["sbom"], true) => sbom::print(),
         (["cluster", "up"], true) => cluster::up(),
         (["cluster", "down"], true) => cluster::down(),
         (["cluster", "status"], true) => cluster::status(),

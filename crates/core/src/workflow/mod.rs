@@ -10,4 +10,4 @@ mod plan;
 mod view;
 
 pub use options::{ControllerDefaults, Kind, WorkflowOptions};
-pub use plan::{NotAWorkflow, Plan, plan};
+pub use plan::{NotAWorkflow, Plan, look_ups_ahead, plan};

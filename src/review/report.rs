@@ -1,0 +1,35 @@
+use super::judge::{Candidate, Column, Judgement};
+use emissary_policy::Decision;
+use serde::Serialize;
+
+/// A verdict on a line of its own; the keys and words are part of the interface.
+#[derive(Serialize)]
+struct Line<'a> {
+    pod: &'a str,
+    namespace: &'a str,
+    executor: &'static str,
+    engine: &'static str,
+    policy: &'a str,
+    stage: &'static str,
+    verdict: Decision,
+    message: &'a str,
+    blame: Option<&'static str>,
+}
+
+/// One judgement as JSON, without a line break.
+pub fn json_line(candidate: &Candidate, column: Column, judgement: &Judgement) -> String {
+    let Judgement { stage, engine, policy, decision, message, blame } = judgement;
+    let line = Line {
+        pod: &candidate.title,
+        namespace: &candidate.namespace,
+        executor: column.name(),
+        engine,
+        policy,
+        stage: stage.name(),
+        verdict: *decision,
+        message,
+        blame: blame.map(super::Blame::name),
+    };
+    // Strings and words only: nothing of it can fail to be written.
+    serde_json::to_string(&line).unwrap_or_default()
+}
