@@ -29,7 +29,7 @@ struct Alone(Arc<Keyring>);
 
 impl Surroundings for Alone {
     fn facts(&self, _: &Subject<'_>) -> Facts {
-        Facts { namespace_labels: Vec::new(), keyring: Arc::clone(&self.0) }
+        Facts { keyring: Arc::clone(&self.0), ..Facts::default() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A file a verb: arguments, rendering, colours. What a verb does is done in the other rooms.
 
+mod config_maps;
 mod demo;
 mod index;
 mod look_ups;
@@ -11,6 +12,7 @@ mod review;
 mod rewrite;
 mod serve;
 mod settings;
+mod surroundings;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -240,6 +240,6 @@ struct NoCluster(Arc<Keyring>);
 
 impl Surroundings for NoCluster {
     fn facts(&self, _: &mutation::Subject<'_>) -> Facts {
-        Facts { namespace_labels: Vec::new(), keyring: Arc::clone(&self.0) }
+        Facts { keyring: Arc::clone(&self.0), ..Facts::default() }
     }
 }

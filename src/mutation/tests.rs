@@ -18,10 +18,10 @@ async fn outcome(kind: Kind, operation: &str, object: &Value, old: Option<&Value
     let rules = Rules {
         pod: &pod::Options::default(),
         workflow: &WorkflowOptions { kinds: WorkflowKind::ALL.to_vec(), ..WorkflowOptions::default() },
-        indexes: Indexes { operator: &index, shipped: &shipped },
+        indexes: Indexes::new(&index, &shipped),
     };
     let keyring = Arc::new(Keyring::anonymous());
-    let facts = Facts { namespace_labels: Vec::new(), keyring: Arc::clone(&keyring) };
+    let facts = Facts { keyring: Arc::clone(&keyring), ..Facts::default() };
     let (object, old) = (object.to_string(), old.map(ToString::to_string));
     let subject = Subject {
         kind,
@@ -103,7 +103,7 @@ fn what_stored_templates_name_is_wanted_ahead() {
         pod: &pod::Options::default(),
         // No kind is filled, and what runs is looked up all the same.
         workflow: &WorkflowOptions { kinds: Vec::new(), ..WorkflowOptions::default() },
-        indexes: Indexes { operator: &index, shipped: &shipped },
+        indexes: Indexes::new(&index, &shipped),
     };
     let container = |name: &str, image: &str| json!({"name": name, "container": {"image": image}});
     let spec = json!({"templates": [

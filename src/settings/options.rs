@@ -4,11 +4,20 @@
 //! A key is live unless it is marked `x-reload: restart`. Ranges stand in the schema (`range`, `x-minimum`,
 //! `x-maximum`) and are checked from there, so what the documentation says is what holds.
 
-use super::values::{ImageAliases, ImageName, NamePattern, Network, Period, RegistryHost, Size};
+mod choice;
+mod cluster;
+mod executor;
+mod indexes;
+
+pub use choice::{ExecutorName, Executors, Overridable, Overrides};
+pub use cluster::{Cluster, ClusterEnabled, PullSecrets};
+pub use executor::{Executor, LogFormat, LogLevel, PullPolicy};
+pub use indexes::{Controller, ImageIndexFiles, OwnIndexes};
+
+use super::values::{ImageAliases, NamePattern, Network, Period, RegistryHost, Size};
 use emissary_core::image::Platform;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// What the webhook does and how. Every key is optional.
@@ -30,6 +39,10 @@ pub struct Settings {
     pub workflows: Workflows,
     /// What annotations on pods and Workflows may decide.
     pub overrides: Overrides,
+    /// Which executors there may be.
+    pub executors: Executors,
+    /// What is watched in the cluster.
+    pub cluster: Cluster,
     /// The platforms that images must agree on where a pod does not say where it runs, such as `[linux/amd64,
     /// linux/arm64]`. Empty: the one that the webhook itself runs on.
     #[schemars(with = "Vec<String>", extend("x-is" = "list of platforms"))]
@@ -38,6 +51,9 @@ pub struct Settings {
     pub registry: Registry,
     /// What images run, as the operator says.
     pub image_index: ImageIndexFiles,
+    /// The workflow controllers of the cluster, whose own configuration counts for their pods and Workflows.
+    #[schemars(extend("x-is" = "list of mappings, see below"))]
+    pub controllers: Vec<Controller>,
 }
 
 /// See [`Settings::mode`].
@@ -131,64 +147,6 @@ pub struct Admission {
     pub max_joined: Size,
 }
 
-/// The executor that is injected where a pod has none yet to take things from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Executor {
-    /// Image of the init and wait containers.
-    pub image: ImageName,
-    /// Image on Windows nodes. Unset: the same, as Argo's image is built for both.
-    pub windows_image: Option<ImageName>,
-    /// When the kubelet pulls it. Unset: what Kubernetes does by default.
-    pub image_pull_policy: Option<PullPolicy>,
-    /// Arguments after Argo's own.
-    pub args: Vec<String>,
-    /// Environment variables (Kubernetes `EnvVar`) besides Argo's own.
-    #[schemars(with = "Vec<Map<String, Value>>")]
-    pub env: Vec<Map<String, Value>>,
-    /// Requests and limits (Kubernetes `ResourceRequirements`); each that is set goes before the profile's.
-    pub resources: Map<String, Value>,
-    /// Kubernetes `SecurityContext`; each field that is set goes before the profile's.
-    pub security_context: Map<String, Value>,
-    /// How much the executor logs.
-    pub log_level: LogLevel,
-    /// In which form.
-    pub log_format: LogFormat,
-}
-
-/// Kubernetes `Container.imagePullPolicy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum PullPolicy {
-    /// Before each start.
-    Always,
-    /// Where the node has none.
-    IfNotPresent,
-    /// The node must have it.
-    Never,
-}
-
-/// `argoexec --loglevel`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum LogLevel {
-    Debug,
-    #[default]
-    Info,
-    Warn,
-    Error,
-}
-
-/// `argoexec --log-format`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
-
 /// How pods are rewritten.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -270,28 +228,6 @@ pub enum WorkflowKind {
     WorkflowTemplate,
     ClusterWorkflowTemplate,
     CronWorkflow,
-}
-
-/// What annotations on pods and Workflows may decide.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Overrides {
-    /// The annotations `emissary-webhook.io/…` that count; any other is ignored.
-    pub allowed: Vec<Overridable>,
-}
-
-/// See [`Overrides::allowed`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overridable {
-    /// [`Settings::mode`].
-    Mode,
-    /// [`Rewrite::layout`].
-    Executor,
-    /// [`Settings::platforms`].
-    Platform,
-    /// [`Rewrite::wrap`].
-    Wrap,
 }
 
 /// How images are looked up.
@@ -385,16 +321,6 @@ pub enum PrivateNetworks {
     Refuse,
 }
 
-/// What images run, as the operator says.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ImageIndexFiles {
-    /// Files with image index entries: YAML as in Argo's `images`, bare, under a key `images`, or in a ConfigMap.
-    /// Merged in this order; what an earlier file has goes first. A relative path starts from the working directory.
-    #[schemars(extend("x-is" = "list of paths"))]
-    pub files: Vec<PathBuf>,
-}
-
 const fn seconds(seconds: u64) -> Period {
     Period(Duration::from_secs(seconds))
 }
@@ -423,22 +349,6 @@ impl Default for Server {
 impl Default for Admission {
     fn default() -> Self {
         Self { max_waiting: 32, max_waiting_per_namespace: 8, max_joined: Size(64 << 20) }
-    }
-}
-
-impl Default for Executor {
-    fn default() -> Self {
-        Self {
-            image: ImageName::argoexec(),
-            windows_image: None,
-            image_pull_policy: None,
-            args: Vec::new(),
-            env: Vec::new(),
-            resources: Map::new(),
-            security_context: Map::new(),
-            log_level: LogLevel::default(),
-            log_format: LogFormat::default(),
-        }
     }
 }
 

@@ -55,6 +55,7 @@ mod route;
 mod snapshot;
 mod transport;
 
+pub use backoff::Backoff;
 pub use counts::Counts;
 pub use failure::Failure;
 pub use guard::PrivateNetworks;

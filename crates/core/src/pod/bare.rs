@@ -184,7 +184,10 @@ impl<'p, 'a> Bare<'p, 'a> {
         if let Some(policy) = &executor.image_pull_policy {
             own["imagePullPolicy"] = json!(policy);
         }
-        if let Some(resources) = self.hardening.resources(executor.resources.as_ref()) {
+        // Init containers are over when the others run.
+        let regular = self.pod.spec.containers.iter().filter(|_| name != container::INIT);
+        let others = regular.filter_map(|other| Some(other.resources?.get()));
+        if let Some(resources) = self.hardening.resources(executor.resources.as_ref(), others) {
             own["resources"] = resources;
         }
         let mut context = match &executor.security_context {

@@ -9,6 +9,7 @@ mod context;
 mod draft;
 mod executor;
 mod harden;
+mod limits;
 mod options;
 mod placement;
 mod plan;
@@ -20,7 +21,8 @@ mod wrap;
 
 pub(crate) use command::to_write;
 pub use context::Context;
-pub use executor::Executor;
+pub use executor::{Executor, ExecutorChoice, Executors};
+pub use limits::{LimitRangeItem, Limits};
 pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pin, Profile};
 pub(crate) use placement::{Placement, Selected};
 pub use plan::{Plan, plan};

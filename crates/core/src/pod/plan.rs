@@ -12,7 +12,8 @@ use super::template::{Template, TemplateSource, locate};
 use super::view::{Container, Pod, Variable};
 use super::wrap::wrapped_containers;
 use crate::edit::Edits;
-use crate::lookup::{Answers, Choice, Indexes, LookUp, pulls_always};
+use crate::image::Platform;
+use crate::lookup::{Answers, Choice, Found, Indexes, LookUp, pulls_always};
 use crate::names;
 use crate::outcome::{Denial, Findings, Outcome, Problem, Provenance, Skip, Warning};
 use serde_json::json;
@@ -40,6 +41,8 @@ pub struct Plan {
 struct Pending {
     subject: Subject,
     look_up: LookUp,
+    /// The platforms that decide where those of the nodes do not agree.
+    fallback: Option<Vec<Platform>>,
 }
 
 /// A container with a command, as far as its image's digest needs it.
@@ -57,13 +60,13 @@ struct Pinned {
 /// A [`Skip`] where the pod is none of ours.
 pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &Indexes<'_>) -> Result<Plan, Skip> {
     let mut draft = Draft::new(pod);
-    draft.warnings.extend(select(pod, options)?);
+    draft.warnings.extend(select(pod, context, options)?);
     let shape = match recognise(pod) {
         Ok(shape) if shape.too_old => return Err(Skip::ArgoTooOld),
         Ok(shape) => shape,
         Err(problem) => return Ok(Plan::denied(draft, problem)),
     };
-    let placement = match placement(pod, options) {
+    let placement = match placement(pod, context, options) {
         Ok(placement) => placement,
         Err(problem) => return Ok(Plan::denied(draft, problem)),
     };
@@ -82,6 +85,7 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
         profile: options.profile,
         pod: &pod.spec.security_context,
         windows: placement.windows,
+        limits: context.limits,
         writes_tmp: template.as_ref().is_some_and(Template::is_resource),
     };
 
@@ -115,6 +119,15 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
 fn stamp(pod: &Pod<'_>, options: &Options) -> Option<(&'static str, String)> {
     let wanted = !options.stamp.is_empty() && pod.metadata().annotation(names::REWRITTEN).is_none();
     wanted.then(|| (names::REWRITTEN, options.stamp.clone()))
+}
+
+/// The same answer for some platforms alone; `None` where it has none of them.
+fn narrowed(look_up: &LookUp, answers: &Answers, own: &[Platform]) -> Option<Answers> {
+    let found = answers.get(look_up)?.as_ref().ok()?;
+    let same = |a: &Platform, b: &Platform| (&a.os, &a.architecture) == (&b.os, &b.architecture);
+    let processes: Vec<_> =
+        found.processes.iter().filter(|(platform, _)| own.iter().any(|own| same(own, platform))).cloned().collect();
+    (!processes.is_empty()).then(|| Answers::from([(look_up.clone(), Ok(Found { processes, ..found.clone() }))]))
 }
 
 impl Plan {
@@ -177,7 +190,13 @@ impl Plan {
                 return;
             }
         };
-        match indexes.known(&reference, &placement.platforms) {
+        let fallback = placement.of_nodes.then(|| options.platforms.clone());
+        let mut known = indexes.known(&reference, &placement.platforms);
+        if let (Some(Choice::Differ(_)), Some(own)) = (&known, &fallback) {
+            self.warn_of_nodes(&subject, own);
+            known = indexes.known(&reference, own);
+        }
+        match known {
             Some(choice) => self.settle(subject, choice),
             None => {
                 let platforms = placement.platforms.clone();
@@ -185,6 +204,7 @@ impl Plan {
                 self.pending.push(Pending {
                     subject,
                     look_up: LookUp { reference, platforms, stated: placement.stated, always },
+                    fallback,
                 });
             }
         }
@@ -201,6 +221,14 @@ impl Plan {
         let platforms = placement.platforms.clone();
         let look_up = LookUp { reference, platforms, stated: placement.stated, always };
         self.to_pin.push(Pinned { index, name, image, look_up });
+    }
+
+    fn warn_of_nodes(&mut self, subject: &Subject, own: &[Platform]) {
+        self.draft.warnings.push(Warning::NodesDiffer {
+            container: subject.name.clone(),
+            image: subject.image.clone(),
+            platforms: own.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        });
     }
 
     fn settle(&mut self, subject: Subject, choice: Choice) {
@@ -225,8 +253,14 @@ impl Plan {
 
     /// Takes the answers and makes the outcome.
     pub fn apply(mut self, answers: &Answers, indexes: &Indexes<'_>) -> Outcome {
-        for Pending { subject, look_up } in std::mem::take(&mut self.pending) {
-            let choice = indexes.judge(&look_up, answers);
+        for Pending { subject, look_up, fallback } in std::mem::take(&mut self.pending) {
+            let mut choice = indexes.judge(&look_up, answers);
+            if let (Choice::Differ(_), Some(own)) = (&choice, &fallback)
+                && let Some(narrowed) = narrowed(&look_up, answers, own)
+            {
+                self.warn_of_nodes(&subject, own);
+                choice = indexes.judge(&look_up, &narrowed);
+            }
             self.settle(subject, choice);
         }
         for Pinned { index, name, image, look_up } in std::mem::take(&mut self.to_pin) {

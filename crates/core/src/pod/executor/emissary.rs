@@ -212,7 +212,7 @@ fn init_like(
 
     let resources = match parse(from.resources, "resources")? {
         Value::Object(own) if !own.is_empty() => Some(Value::Object(own)),
-        _ => hardening.resources(options.executor.resources.as_ref()),
+        _ => hardening.resources(options.executor.resources.as_ref(), std::iter::empty()),
     };
     if let Some(resources) = resources {
         init.insert("resources".to_owned(), resources);

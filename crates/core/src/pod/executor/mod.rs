@@ -3,12 +3,14 @@
 //! What a controller of Argo 3.1 to 3.3 makes differs little between executors: a volume, some variables, a flag. Each
 //! file here knows one executor's share. `k8sapi` has none of its own but the variable that names it.
 
+mod choice;
 pub(super) mod docker;
 pub(super) mod emissary;
 pub(super) mod kubelet;
 pub(super) mod pns;
 mod recognise;
 
+pub use choice::{ExecutorChoice, Executors};
 pub(super) use recognise::{Origin, Own, Role, Shape, recognise};
 
 /// The executors that Argo has had.
@@ -27,6 +29,9 @@ pub enum Executor {
 }
 
 impl Executor {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Docker, Self::Kubelet, Self::K8sApi, Self::Pns, Self::Emissary];
+
     /// The name as Argo spells it.
     pub fn name(self) -> &'static str {
         match self {
@@ -43,9 +48,7 @@ impl Executor {
     fn of_variable(value: Option<&str>) -> Option<Self> {
         match value {
             None | Some("") => Some(Self::Docker),
-            Some(name) => [Self::Docker, Self::Kubelet, Self::K8sApi, Self::Pns, Self::Emissary]
-                .into_iter()
-                .find(|e| e.name() == name),
+            Some(name) => Self::ALL.into_iter().find(|executor| executor.name() == name),
         }
     }
 }
