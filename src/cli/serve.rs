@@ -1,11 +1,13 @@
 use super::Exit;
+use super::api_server::ApiServer;
+use super::certificates;
 use super::look_ups::proxies;
 use super::registries::{self, OperatorCredentials};
 use super::settings::{SettingsArguments, list, load, report};
 use super::surroundings::surroundings;
 use crate::admission::{self, Admission, DryRuns, Waiting, report as report_of, routes};
 use crate::mutation::LookUpMetrics;
-use crate::server::{self, CertificateSource, Drain, Limits, Readiness, StartError};
+use crate::server::{self, Drain, Limits, Readiness, StartError};
 use crate::settings::{DryRunReport, Settings, SettingsMetrics, Watch, print};
 use anyhow::Context;
 use axum::Router;
@@ -147,9 +149,11 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     let ours = registry.sub_registry_with_prefix("emissary_webhook");
     let server_metrics = server::Metrics::register(ours);
     ours.register_collector(Box::new(LookUpMetrics::new(resolver.clone())));
+    let api_server = ApiServer::connect(&snapshot.settings, ours, &tracker, &rest).await?;
+    let certificate = certificates::source(server, api_server.as_ref(), ours, &tracker, &rest)?;
     let dry_runs = DryRuns::register(ours);
     let readiness = Readiness::default();
-    let surroundings = surroundings(&watch, credentials, ours, &readiness, &tracker, &rest).await?;
+    let surroundings = surroundings(&watch, api_server.as_ref(), credentials, ours, &readiness, &tracker, &rest);
     let waiting = Waiting::new(admission.into());
     let answers = Admission::new(admission::Dependencies {
         settings: watch.clone(),
@@ -169,18 +173,14 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
         plain: Some(server.plain_listen),
         limits: Limits { connections: server.max_connections, body: server.max_body.0 as usize, ..Limits::default() },
         drain: Drain { lame_duck: server.lame_duck.0, timeout: server.drain_timeout.0 },
-        client_authority: None,
+        clients: certificates::clients(server)?,
     };
     let running = server::start(
         options,
         server::Dependencies {
             application: routes(Arc::new(answers)),
             plain: dry_run_report(server.dry_run_report, dry_runs),
-            certificate: CertificateSource::Files {
-                certificate: server.certificate.clone(),
-                key: server.key.clone(),
-                poll: Duration::from_secs(1),
-            },
+            certificate,
             readiness,
             metrics: server_metrics,
             registry: Arc::new(registry),
@@ -193,7 +193,7 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
         let mend = match &error {
             StartError::Bind { .. } => "choose another address by --listen (HTTPS) or --plain-listen (probes)",
             StartError::Certificate(_) => "name a certificate and its key, PEM, by --certificate and --key",
-            StartError::Tls(_) => return error.into(),
+            StartError::Tls(_) => "name a file with certificates, PEM, by server.clientAuthority",
         };
         anyhow::anyhow!("{:#}; {mend}", anyhow::Error::from(error))
     })?;

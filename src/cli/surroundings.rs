@@ -1,15 +1,14 @@
 //! What `serve` knows around objects: of the cluster where there is one to talk to, else nothing.
 
+use super::api_server::ApiServer;
 use super::config_maps;
 use super::registries::OperatorCredentials;
 use crate::cluster::{self, watch::Watches};
 use crate::mutation::{Facts, Subject, Surroundings};
 use crate::server::{self, Readiness};
-use crate::settings::{ClusterEnabled, Watch};
-use anyhow::Context;
+use crate::settings::Watch;
 use emissary_registry::Keyring;
 use prometheus_client::registry::Registry;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +16,6 @@ use tokio_util::task::TaskTracker;
 
 /// How long readiness waits for the watches.
 const SETTLE: Duration = Duration::from_secs(10);
-/// Where a pod has its service account's token, unless it wants none (Kubernetes API, `automountServiceAccountToken`).
-const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// How often readiness is told how they are doing.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -33,44 +30,36 @@ impl Surroundings for Alone {
 }
 
 /// What is known around objects: of the cluster where there is one to talk to.
-pub(super) async fn surroundings(
+pub(super) fn surroundings(
     settings: &Watch,
+    api_server: Option<&ApiServer>,
     credentials: OperatorCredentials,
     metrics: &mut Registry,
     readiness: &Readiness,
     tracker: &TaskTracker,
     rest: &CancellationToken,
-) -> anyhow::Result<Arc<dyn Surroundings>> {
+) -> Arc<dyn Surroundings> {
     let snapshot = settings.snapshot();
     let cluster = &snapshot.settings.cluster;
-    let is_there = || cluster.kubeconfig.is_some() || Path::new(TOKEN).exists();
-    match cluster.enabled {
-        ClusterEnabled::Never => return Ok(Arc::new(Alone(credentials))),
-        ClusterEnabled::Auto if !is_there() => {
-            tracing::info!("no API server is talked to: neither a kubeconfig nor a pod's service account is there");
-            return Ok(Arc::new(Alone(credentials)));
-        }
-        ClusterEnabled::Auto | ClusterEnabled::Always => {}
-    }
-    let client = cluster::connect(cluster.kubeconfig.as_deref())
-        .await
-        .context("cluster.kubeconfig, or cluster.enabled: never to serve without an API server")?;
+    let Some(ApiServer { client, recorder, .. }) = api_server.filter(|api_server| api_server.is_followed) else {
+        return Arc::new(Alone(credentials));
+    };
     let watches = Watches::default();
     let options = cluster::Options {
         cluster: cluster.clone(),
         operator: Arc::new(move |namespace| credentials.to_namespace(namespace)),
     };
     let dependencies = cluster::watch::Dependencies {
-        client,
+        client: client.clone(),
         watches: watches.clone(),
         tracker: tracker.clone(),
         cancel: rest.clone(),
     };
     let known = cluster::start(options, &dependencies, metrics);
-    config_maps::follow(settings, &dependencies, readiness, metrics);
+    config_maps::follow(settings, recorder.clone(), &dependencies, readiness);
     let check = readiness.register("cluster");
     tracker.spawn(report_cluster(watches, check, rest.clone()));
-    Ok(known)
+    known
 }
 
 /// Not ready until the watches have what the API server has, but not for ever: whoever is asked by the API server reaches

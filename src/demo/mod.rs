@@ -112,7 +112,7 @@ impl Demo {
             plain: Some(LOOPBACK),
             limits: Limits::default(),
             drain: Drain { lame_duck: Duration::ZERO, timeout: Duration::from_secs(1) },
-            client_authority: None,
+            clients: None,
         };
         let dependencies = server::Dependencies {
             application: routes(Arc::new(answers)),

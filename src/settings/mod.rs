@@ -30,9 +30,10 @@ pub use index_file::{IndexFile, parse_index, read_index};
 pub use layers::{Override, VARIABLE_PREFIX};
 pub use metrics::SettingsMetrics;
 pub use options::{
-    Admission, Cluster, ClusterEnabled, Controller, CredentialProviders, DryRunReport, Executor, ExecutorName,
-    Executors, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode, Overridable, Overrides, OwnIndexes, Pin,
-    PrivateNetworks, Profile, PullPolicy, PullSecrets, Registry, Rewrite, Server, Settings, WorkflowKind, Workflows,
+    Admission, Certificates, Cluster, ClusterEnabled, Controller, CredentialProviders, DryRunReport, Executor,
+    ExecutorName, Executors, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode, Overridable, Overrides, OwnIndexes,
+    Pin, PrivateNetworks, Profile, PullPolicy, PullSecrets, Registry, Rewrite, SelfManaged, Server, Settings,
+    WorkflowKind, Workflows,
 };
 pub use report::{ObjectProblem, Report};
 pub use snapshot::{Belonging, Decisions, Snapshot, Sources, load, shipped_index};

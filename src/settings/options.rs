@@ -3,6 +3,12 @@
 //!
 //! A key is live unless it is marked `x-reload: restart`. Ranges stand in the schema (`range`, `x-minimum`,
 //! `x-maximum`) and are checked from there, so what the documentation says is what holds.
+//!
+//! They are one file because they are read as one table.
+
+mod certificates;
+
+pub use certificates::{Certificates, SelfManaged};
 
 mod choice;
 mod cluster;
@@ -108,6 +114,19 @@ pub struct Server {
     /// Address of the plain listener for `/livez`, `/readyz` and `/metrics`.
     #[schemars(with = "String", extend("x-reload" = "restart", "x-is" = "address and port"))]
     pub plain_listen: SocketAddr,
+    /// Where the serving certificate comes from: `files` that somebody else keeps (the two below), or `self-managed`: made
+    /// and renewed by the webhook, which also tells the API server to trust it.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub certificates: Certificates,
+    /// How a certificate is kept under `certificates: self-managed`.
+    pub self_managed: SelfManaged,
+    /// PEM file with the authorities whose client certificates are let in. Unset: clients need none, as an API server shows
+    /// one only where its own configuration says so.
+    #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
+    pub client_authority: Option<PathBuf>,
+    /// The common names or DNS names of clients that are let in, of those with a certificate by `clientAuthority`. Empty: all.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub client_names: Vec<String>,
     /// Who may read `/dryrun` on the plain listener: templates and images of every namespace are in it.
     #[schemars(extend("x-reload" = "restart"))]
     pub dry_run_report: DryRunReport,
@@ -335,6 +354,10 @@ impl Default for Server {
         Self {
             listen: any(10250),
             plain_listen: any(8080),
+            certificates: Certificates::default(),
+            self_managed: SelfManaged::default(),
+            client_authority: None,
+            client_names: Vec::new(),
             dry_run_report: DryRunReport::default(),
             certificate: "/etc/emissary-webhook/tls/tls.crt".into(),
             key: "/etc/emissary-webhook/tls/tls.key".into(),

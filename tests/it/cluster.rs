@@ -11,7 +11,9 @@
 //! let pod = namespace.create("pods", &json!({…})).await.unwrap();
 //! ```
 
+mod certificates;
 mod creation;
+mod doctor;
 mod facts;
 mod harness;
 mod limits;

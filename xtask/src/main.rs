@@ -34,8 +34,9 @@ usage: cargo xtask <task>
                                      build the container image with buildah, static and the same each time, as an OCI
                                      archive under target/image; --print-path prints the archive's path alone
   sbom                               print what the program is made of, as CycloneDX JSON
-  cluster up                         start a control plane with the webhook registered, and print what a shell needs
+  cluster up [--node]                start a control plane with the webhook registered, and print what a shell needs
                                      to use it: eval \"$(cargo xtask cluster up)\"; once more: only the webhook anew
+                                     --node   with a node on which pods run, in a network namespace; needs root
   cluster status                     list what runs, and where it logs
   cluster down                       stop it and remove its files
 
@@ -71,7 +72,8 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["components"], true) => components::print(),
         (["image", words @ ..], true) => image::run(&image::Wanted::parse(words)?),
         (["sbom"], true) => sbom::print(),
-        (["cluster", "up"], true) => cluster::up(),
+        (["cluster", "up"], true) => cluster::up(cluster::Pods::StayPending),
+        (["cluster", "up", "--node"], true) => cluster::up(cluster::Pods::Run),
         (["cluster", "down"], true) => cluster::down(),
         (["cluster", "status"], true) => cluster::status(),
         ([] | ["help" | "-h" | "--help"], true) => {
