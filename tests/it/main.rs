@@ -9,6 +9,7 @@ mod demo;
 mod examples;
 mod figures;
 mod index;
+mod manifests;
 mod messages;
 mod oracle;
 mod oracles;

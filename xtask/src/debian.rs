@@ -244,7 +244,7 @@ fn library_folders(root: &Path) -> Vec<PathBuf> {
 }
 
 /// What a command wrote, or what it complained about.
-fn run(command: &mut Command) -> anyhow::Result<String> {
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
     let output = output(command)?;
     if !output.status.success() {
         let name = command.get_program().to_string_lossy();

@@ -5,9 +5,11 @@ mod cluster;
 mod components;
 mod debian;
 mod executor;
+mod generate;
 mod go_module;
 mod image;
 mod kubernetes;
+mod npm;
 mod progress;
 mod sbom;
 mod shell;
@@ -34,6 +36,8 @@ usage: cargo xtask <task>
                                      build the container image with buildah, static and the same each time, as an OCI
                                      archive under target/image; --print-path prints the archive's path alone
   sbom                               print what the program is made of, as CycloneDX JSON
+  generate                           write the files that are made of others: the copies of image-index.yaml that webhook/ and
+                                     charts/ install, and the chart's README; a test holds them equal
   cluster up [--node]                start a control plane with the webhook registered, and print what a shell needs
                                      to use it: eval \"$(cargo xtask cluster up)\"; once more: only the webhook anew
                                      --node   with a node on which pods run, in a network namespace; needs root
@@ -74,6 +78,7 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["sbom"], true) => sbom::print(),
         (["cluster", "up"], true) => cluster::up(cluster::Pods::StayPending),
         (["cluster", "up", "--node"], true) => cluster::up(cluster::Pods::Run),
+        (["generate"], true) => generate::run(),
         (["cluster", "down"], true) => cluster::down(),
         (["cluster", "status"], true) => cluster::status(),
         ([] | ["help" | "-h" | "--help"], true) => {
