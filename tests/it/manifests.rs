@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 use emissary_webhook::manifest;
 use serde_json::Value;
 
+pub(crate) use policy::put_policy_in_force;
+
 const CHART: &str = "charts/emissary-webhook";
 
 fn root() -> &'static Path {

@@ -12,7 +12,7 @@ const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissio
 const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
 
 /// Puts the policy in force for this namespace alone; returns when the API server goes by it.
-async fn enforce(namespace: &Namespace) {
+pub(crate) async fn put_policy_in_force(namespace: &Namespace) {
     let [mut policy] = documents(&read("webhook/components/policy/policy.yaml")).try_into().unwrap();
     let [mut binding] = documents(&read("webhook/components/policy/binding.yaml")).try_into().unwrap();
     for object in [&mut policy, &mut binding] {
@@ -54,7 +54,7 @@ fn anew(object: &Value) -> Value {
 async fn what_needs_a_rewriting_is_refused_and_what_had_one_is_not() {
     let Some(cluster) = cluster() else { return };
     let namespace = cluster.namespace_with("policy", json!({"emissary-webhook.io/mode": "enforce"})).await;
-    enforce(&namespace).await;
+    put_policy_in_force(&namespace).await;
     let pods: Vec<Recorded> = reviews().into_iter().filter(Recorded::is_pod).collect();
     let objects: Vec<&Value> = pods.iter().map(Recorded::object).collect();
     let rewritten = rewrite(&["--offline", "-o", "json"], &objects);
@@ -84,7 +84,7 @@ async fn what_needs_a_rewriting_is_refused_and_what_had_one_is_not() {
 async fn what_is_none_of_ours_is_let_in() {
     let Some(cluster) = cluster() else { return };
     let namespace = cluster.namespace_with("policy-corners", json!({"emissary-webhook.io/mode": "enforce"})).await;
-    enforce(&namespace).await;
+    put_policy_in_force(&namespace).await;
     let (workflow, inject) = ("workflows.argoproj.io/workflow", "emissary-webhook.io/inject");
     for (labels, lets_in) in [
         (json!({}), true),
