@@ -1,6 +1,7 @@
 //! `cargo xtask cluster`: the control plane of the tests, kept running for a developer, with the webhook registered.
 
 mod image;
+mod installation;
 mod node;
 mod webhook;
 
@@ -27,17 +28,27 @@ pub(crate) enum Pods {
     Run,
 }
 
+/// Where the webhook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Webhook {
+    /// Beside the control plane, registered by URL.
+    Beside,
+    /// On the node, in pods of its own image, registered through its Service, as `webhook/` installs it.
+    OnTheNode,
+}
+
 /// Starts what does not run yet, the webhook in any case anew, and prints what a shell needs.
 ///
 /// # Errors
 /// What is missing or did not start, and the end of its log.
-pub(crate) fn up(pods: Pods) -> anyhow::Result<ExitCode> {
+pub(crate) fn up(pods: Pods, webhook: Webhook) -> anyhow::Result<ExitCode> {
     let progress = Progress::of("cluster");
     let cache = cache_folder()?;
     create(&cache)?;
     let folder = folder()?;
     let runs = !Processes::of(&folder, &[]).running().is_empty();
-    if runs && node::mark(&folder).exists() != (pods == Pods::Run) {
+    let as_it_runs = (node::mark(&folder).exists(), installation::mark(&folder).exists());
+    if runs && as_it_runs != (pods == Pods::Run, webhook == Webhook::OnTheNode) {
         bail!("one with other options runs; cargo xtask cluster down stops it");
     }
     let assets = match pods {
@@ -55,10 +66,17 @@ pub(crate) fn up(pods: Pods) -> anyhow::Result<ExitCode> {
         if started.is_err() {
             clear(&folder).unwrap_or_else(|error| progress.note(&format!("and cannot be cleared away: {error:#}")));
         }
-        started?
+        let started = started?;
+        if webhook == Webhook::OnTheNode {
+            fs::write(installation::mark(&folder), "").context("cannot write down where the webhook runs")?;
+        }
+        started
     };
-    let settings = webhook::up(&control_plane, &folder, &progress)?;
-    progress.end(&format!("{} answers; the webhook goes by {}", control_plane.server(), settings.display()));
+    let settings = match webhook {
+        Webhook::Beside => webhook::up(&control_plane, &folder, &progress)?.display().to_string(),
+        Webhook::OnTheNode => installation::up(&control_plane, &folder, &cache, &progress)?.to_owned(),
+    };
+    progress.end(&format!("{} answers; the webhook goes by {settings}", control_plane.server()));
     println!("export KUBECONFIG={}", shell::word(&control_plane.kubeconfig())?);
     println!("export PATH={}:\"$PATH\"", shell::word(&folder.join("bin"))?);
     Ok(ExitCode::SUCCESS)
@@ -83,7 +101,7 @@ fn start(
     let control_plane = ControlPlane::start(assets, folder, &options)?;
     apply(&control_plane, include_str!("../../tests/cluster/crds.yaml"))?;
     if pods == Pods::Run {
-        node::up(&control_plane, &assets.program("kubelet"), folder, cache, progress)?;
+        node::up(&control_plane, assets, folder, cache, progress)?;
     }
     Ok(control_plane)
 }

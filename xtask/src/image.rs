@@ -12,6 +12,7 @@ use std::{env, fs};
 
 use anyhow::{Context as _, bail};
 
+use crate::cargo::cargo;
 use crate::progress::Progress;
 use crate::{components, debian, sbom};
 
@@ -47,15 +48,38 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Builds it.
+/// The image, as it was built.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// Its archive.
+    pub(crate) archive: PathBuf,
+    /// `NAME:VERSION`, as the manifests call it.
+    pub(crate) name: String,
+    digest: String,
+}
+
+/// Builds it, and says where it is.
 ///
 /// # Errors
 /// Where one of the programs that it takes is missing or fails.
 pub(crate) fn run(wanted: &Wanted) -> anyhow::Result<ExitCode> {
-    let Wanted { print_path, profile } = wanted;
+    let progress = Progress::of("image");
+    let Built { archive, name, digest } = build(wanted.profile, &progress)?;
+    progress.end(&format!("{digest} in {}", archive.display()));
+    match wanted.print_path {
+        true => println!("{}", archive.display()),
+        false => println!("{name} {digest} {}", archive.display()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds it, the program in this profile of cargo's.
+///
+/// # Errors
+/// Where one of the programs that it takes is missing or fails.
+pub(crate) fn build(profile: &str, progress: &Progress) -> anyhow::Result<Built> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize()?;
     let buildah = components::one("buildah")?;
-    let progress = Progress::of("image");
     let folder = root.join("target/image");
     let context = folder.join("context");
     if context.exists() {
@@ -65,12 +89,13 @@ pub(crate) fn run(wanted: &Wanted) -> anyhow::Result<ExitCode> {
     progress.step(&format!("building the program, profile {profile}"));
     let program = program(&root, profile)?;
     put(&context, "emissary-webhook", &fs::read(&program)?, 0o755)?;
-    let authorities = AUTHORITIES.files(&components::cache_folder()?, &progress)?;
+    let authorities = AUTHORITIES.files(&components::cache_folder()?, progress)?;
     put(&context, "etc/ssl/certs/ca-certificates.crt", bundle(&authorities)?.as_bytes(), 0o644)?;
     put(&context, "usr/share/doc/emissary-webhook/sbom.cdx.json", sbom::document(&root)?.as_bytes(), 0o644)?;
 
     progress.step("building the image");
     let version = env!("CARGO_PKG_VERSION");
+    let name = format!("emissary-webhook:{version}");
     let revision = revision(&root)?;
     let time = match env::var("SOURCE_DATE_EPOCH") {
         Ok(seconds) => seconds,
@@ -112,17 +137,12 @@ pub(crate) fn run(wanted: &Wanted) -> anyhow::Result<ExitCode> {
         digest.clone().into_os_string(),
         image.clone().into(),
     ]);
-    push.push(format!("oci-archive:{}:emissary-webhook:{version}", archive.display()).into());
+    push.push(format!("oci-archive:{}:{name}", archive.display()).into());
     buildah(&push)?;
     // The archive is all that is wanted.
     buildah(&words(&["rmi", "--force", &image]))?;
-    let digest = fs::read_to_string(&digest).context("buildah wrote no digest")?;
-    progress.end(&format!("{} in {}", digest.trim(), archive.display()));
-    match print_path {
-        true => println!("{}", archive.display()),
-        false => println!("emissary-webhook:{version} {} {}", digest.trim(), archive.display()),
-    }
-    Ok(ExitCode::SUCCESS)
+    let digest = fs::read_to_string(&digest).context("buildah wrote no digest")?.trim().to_owned();
+    Ok(Built { archive, name, digest })
 }
 
 /// The program, linked without a shared library, since there is none in the image, and without paths of this machine.
@@ -137,8 +157,7 @@ fn program(root: &Path, profile: &str) -> anyhow::Result<PathBuf> {
         format!("--remap-path-prefix={}=/cargo", cargo_home.display()),
         format!("--remap-path-prefix={}=/src", root.display()),
     ];
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
+    let mut build = cargo();
     build.args(["build", "--locked", "--quiet", "--package", "emissary-webhook", "--profile", profile]);
     // Named although it is the machine's own: without it the flags would be for macros too, which are shared libraries.
     build.args(["--target", sbom::TARGET]).current_dir(root);

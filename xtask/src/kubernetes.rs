@@ -19,7 +19,7 @@ use crate::progress::Progress;
 pub(crate) enum Build {
     /// The control plane and kubectl.
     ControlPlane,
-    /// These, and the kubelet.
+    /// These, and what a node runs: the kubelet and kube-proxy.
     WithKubelet,
 }
 
@@ -35,7 +35,7 @@ impl Build {
     fn programs(self) -> impl Iterator<Item = &'static str> {
         let more: &[&str] = match self {
             Self::ControlPlane => &[],
-            Self::WithKubelet => &["kubelet"],
+            Self::WithKubelet => &["kubelet", "kube-proxy"],
         };
         Assets::REQUIRED.into_iter().chain(["kube-controller-manager", "kube-scheduler"]).chain(more.iter().copied())
     }

@@ -38,9 +38,12 @@ usage: cargo xtask <task>
   sbom                               print what the program is made of, as CycloneDX JSON
   generate                           write the files that are made of others: the copies of image-index.yaml that webhook/ and
                                      charts/ install, and the chart's README; a test holds them equal
-  cluster up [--node]                start a control plane with the webhook registered, and print what a shell needs
+  cluster up [--node [--webhook-image]]
+                                     start a control plane with the webhook registered, and print what a shell needs
                                      to use it: eval \"$(cargo xtask cluster up)\"; once more: only the webhook anew
-                                     --node   with a node on which pods run, in a network namespace; needs root
+                                     --node            with a node on which pods run, in a network namespace; needs root
+                                     --webhook-image   and with the webhook on it, as webhook/overlays/enforce-policy
+                                                       installs it: its image in two pods, behind its Service
   cluster status                     list what runs, and where it logs
   cluster down                       stop it and remove its files
 
@@ -76,8 +79,11 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["components"], true) => components::print(),
         (["image", words @ ..], true) => image::run(&image::Wanted::parse(words)?),
         (["sbom"], true) => sbom::print(),
-        (["cluster", "up"], true) => cluster::up(cluster::Pods::StayPending),
-        (["cluster", "up", "--node"], true) => cluster::up(cluster::Pods::Run),
+        (["cluster", "up"], true) => cluster::up(cluster::Pods::StayPending, cluster::Webhook::Beside),
+        (["cluster", "up", "--node"], true) => cluster::up(cluster::Pods::Run, cluster::Webhook::Beside),
+        (["cluster", "up", "--node", "--webhook-image"], true) => {
+            cluster::up(cluster::Pods::Run, cluster::Webhook::OnTheNode)
+        }
         (["generate"], true) => generate::run(),
         (["cluster", "down"], true) => cluster::down(),
         (["cluster", "status"], true) => cluster::status(),

@@ -2,7 +2,7 @@
 // name that the binary is called by. Links named after the components make a folder in envtest's layout.
 //
 // One binary because the components share most of their code: building it takes half as long as building them apart, and a
-// fifth of the space. The build tag "kubelet" adds the kubelet.
+// fifth of the space. The build tag "kubelet" adds what a node runs, the kubelet and kube-proxy.
 package main
 
 import (

@@ -329,13 +329,14 @@ fn apiserver_arguments(
     secure_port: u16,
     audit_policy: &Path,
 ) -> Vec<OsString> {
+    // The one that writes down where the Service `kubernetes` leads refuses loopback.
+    let reconciler = if options.advertise.is_loopback() { "none" } else { "lease" };
     let mut arguments = flags([
         ("etcd-servers", format!("http://127.0.0.1:{etcd_port}").into()),
         ("bind-address", options.bind.to_string().into()),
         ("secure-port", secure_port.to_string().into()),
         ("advertise-address", options.advertise.to_string().into()),
-        // It would refuse to lead the Service to loopback.
-        ("endpoint-reconciler-type", "none".into()),
+        ("endpoint-reconciler-type", reconciler.into()),
         ("service-cluster-ip-range", SERVICE_RANGE.into()),
         ("client-ca-file", pki.file("ca.crt").into()),
         ("tls-cert-file", pki.file("apiserver.crt").into()),

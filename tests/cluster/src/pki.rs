@@ -20,11 +20,12 @@ pub(crate) struct User {
 pub(crate) const ADMIN: User = User { name: "admin", user: "admin", group: Some("system:masters") };
 
 /// The users that a control plane itself has.
-pub(crate) const USERS: [User; 4] = [
+pub(crate) const USERS: [User; 5] = [
     ADMIN,
     User { name: "kube-controller-manager", user: "system:kube-controller-manager", group: None },
     User { name: "kube-scheduler", user: "system:kube-scheduler", group: None },
     User { name: "kubelet", user: "system:node:node", group: Some("system:nodes") },
+    User { name: "kube-proxy", user: "system:kube-proxy", group: None },
 ];
 
 /// Keys and certificates in a folder, PEM: `ca.crt`, `sa.key` with `sa.pub`, and `NAME.crt` with `NAME.key` for the API server and each of

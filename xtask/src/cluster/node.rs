@@ -1,6 +1,7 @@
-//! A real node beside the control plane: containerd, runc and a kubelet, all in a network namespace of their own.
+//! A real node beside the control plane: containerd, runc, a kubelet and kube-proxy, all in a network namespace of their own.
 //!
-//! In the namespace the API server has the address of the Service `kubernetes`, so that pods reach it without kube-proxy.
+//! In the namespace the API server has the address of the Service `kubernetes`, so that the kubelet and kube-proxy reach it before
+//! any Service is served.
 //! Nothing in it reaches any other network. The namespace is entered with nsenter and not with `ip netns exec`, which mounts
 //! /sys anew and so hides the cgroups that the kubelet has to find.
 
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
-use test_cluster::{ControlPlane, Options, Processes};
+use test_cluster::{Assets, ControlPlane, Options, Processes};
 
 use super::image::Image;
 use crate::debian::{create, output, unpack_tree};
@@ -31,6 +32,8 @@ const PAUSE: &str = "localhost/pause:1";
 const OUTSIDE: [&str; 5] =
     ["/etc/cni", "/opt/containerd", "/run/containerd", "/var/lib/kubelet", "/var/log/containers"];
 const STAYING: [&str; 2] = ["/etc/cni/net.d/cni.lock", "/var/lib/kubelet/device-plugins/kubelet.sock"];
+/// The folder of the programs that were got, in the cache.
+const TOOLS: &str = "node-tools";
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The file in the cluster's folder that says that it has a node, and which of [`OUTSIDE`] were not there before.
@@ -64,6 +67,8 @@ pub(super) fn prepare(folder: &Path) -> anyhow::Result<()> {
             "a node needs root: containers, mounts and a network namespace are made; without --node root is not needed"
         );
     }
+    // kube-proxy writes the rules by which a Service is reached with it.
+    run(Command::new("iptables").arg("--version")).context("a node needs iptables; apt-get install iptables")?;
     if let Some(cgroup) = cgroups("kubepods").first() {
         bail!("{} is there: a kubelet runs on this machine, or one was killed and left it", cgroup.display());
     }
@@ -86,19 +91,19 @@ pub(super) fn prepare(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts containerd and the kubelet; returns when the node is ready.
+/// Starts containerd, the kubelet and kube-proxy; returns when the node is ready.
 ///
 /// # Errors
 /// What did not start, with the end of its log.
 pub(super) fn up(
     control_plane: &ControlPlane,
-    kubelet: &Path,
+    assets: &Assets,
     folder: &Path,
     cache: &Path,
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let packages = ["containerd", "runc", "containernetworking-plugins", "busybox-static"];
-    let tree = unpack_tree(&packages, "node-tools", cache, progress)?;
+    let tree = unpack_tree(&packages, TOOLS, cache, progress)?;
     progress.step("starting the node");
     let processes = control_plane.processes();
     let node = folder.join("node.d");
@@ -117,11 +122,7 @@ pub(super) fn up(
         &["--config".as_ref(), settings.as_os_str()],
         &[("PATH", path.as_str())],
     )?;
-    let ctr = || {
-        let mut ctr = Command::new(tree.join("usr/bin/ctr"));
-        ctr.arg("--address").arg(socket(&node)).args(["--namespace", "k8s.io"]);
-        ctr
-    };
+    let ctr = || ctr(folder, cache);
     until("containerd answers", processes, "containerd", || succeeds(ctr().arg("version")))?;
     let busybox = tree.join("bin/busybox");
     let links = [
@@ -152,7 +153,13 @@ pub(super) fn up(
         format!("--root-dir={}", node.join("kubelet").display()),
         format!("--cert-dir={}", node.join("kubelet-pki").display()),
     ];
-    processes.spawn_with("kubelet", kubelet, &arguments, &[("PATH", path.as_str())])?;
+    processes.spawn_with("kubelet", &assets.program("kubelet"), &arguments, &[("PATH", path.as_str())])?;
+    let settings = node.join("kube-proxy.json");
+    fs::write(&settings, kube_proxy_settings(folder).to_string()).context("cannot write a file")?;
+    processes.spawn("kube-proxy", &assets.program("kube-proxy"), &[format!("--config={}", settings.display())])?;
+    // The chain that all rules of Services hang from.
+    let chain = [&prefix()[1..], &["iptables", "-t", "nat", "-S", "KUBE-SERVICES"].map(str::to_owned)].concat();
+    until("Services are served", processes, "kube-proxy", || succeeds(Command::new("nsenter").args(&chain)))?;
     until("the node is ready", processes, "kubelet", || {
         let ready = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
         let said = control_plane.kubectl().args(["get", "node", NODE, "-o", ready]).output();
@@ -167,12 +174,7 @@ pub(super) fn up(
 pub(super) fn down(folder: &Path, cache: &Path) -> anyhow::Result<()> {
     let processes = Processes::of(folder, &[]);
     processes.stop_named("kubelet");
-    let node = folder.join("node.d");
-    let ctr = || {
-        let mut ctr = Command::new(cache.join("components/node-tools/usr/bin/ctr"));
-        ctr.arg("--address").arg(socket(&node)).args(["--namespace", "k8s.io"]);
-        ctr
-    };
+    let ctr = || ctr(folder, cache);
     let listed = |what: &str| -> Vec<String> {
         let listed = ctr().args([what, "list", "--quiet"]).output().map(|said| said.stdout).unwrap_or_default();
         String::from_utf8_lossy(&listed).lines().map(str::to_owned).collect()
@@ -305,6 +307,33 @@ fn kubelet_settings(folder: &Path, node: &Path) -> serde_json::Value {
         "podLogsDir": node.join("pod-logs"),
         "syncFrequency": "5s",
     })
+}
+
+fn kube_proxy_settings(folder: &Path) -> serde_json::Value {
+    json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": {"kubeconfig": folder.join("kube-proxy.kubeconfig")},
+        "hostnameOverride": NODE,
+        "mode": "iptables",
+        // The size of the machine's table is not a test's to change.
+        "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+    })
+}
+
+/// containerd's own client, in the namespace of the images and containers that the kubelet knows.
+fn ctr(folder: &Path, cache: &Path) -> Command {
+    let mut ctr = Command::new(cache.join("components").join(TOOLS).join("usr/bin/ctr"));
+    ctr.arg("--address").arg(socket(&folder.join("node.d"))).args(["--namespace", "k8s.io"]);
+    ctr
+}
+
+/// Gives the node an image, out of an OCI archive, by the name that pods call it by.
+///
+/// # Errors
+/// containerd does not take it.
+pub(super) fn load(folder: &Path, cache: &Path, archive: &Path, name: &str) -> anyhow::Result<()> {
+    run(ctr(folder, cache).args(["images", "import", "--index-name", name]).arg(archive))
 }
 
 fn until(what: &str, processes: &Processes, name: &str, holds: impl Fn() -> bool) -> anyhow::Result<()> {
