@@ -116,16 +116,13 @@ async fn effective(
     in_pod: bool,
 ) -> anyhow::Result<(Snapshot, Finding)> {
     const CHECK: &str = "settings";
-    let folder = tempfile::tempdir()?;
-    let (mut from, mut shown) = ("the command line".to_owned(), None);
+    let mut from = "the command line".to_owned();
     if sources.files.is_empty() {
         match installed_settings(client, namespace).await {
             Ok(Some(text)) => {
-                let file = folder.path().join("settings.yaml");
-                std::fs::write(&file, text)?;
                 from = format!("ConfigMap {namespace}/emissary-webhook-settings");
-                shown = Some(file.display().to_string());
-                sources.files.push(file);
+                // Not by way of a file: the image has no place for one.
+                sources.text = Some(("settings.yaml".into(), text));
                 // Files that the pod has are not here.
                 if !in_pod {
                     let (path, value, source) = ("imageIndex.files".to_owned(), "[]".to_owned(), "doctor".into());
@@ -149,9 +146,7 @@ async fn effective(
         Err(problems) => {
             let mut finding = Finding::ok(CHECK, "");
             for problem in problems {
-                let text = problem.to_string();
-                let text = shown.as_ref().map_or_else(|| text.clone(), |file| text.replace(file, "settings.yaml"));
-                finding.fail(format!("{from}: {text}"), "mend the settings: see docs/settings.md");
+                finding.fail(format!("{from}: {problem}"), "mend the settings: see docs/settings.md");
             }
             let (snapshot, _) = settings::load(&Sources::default())
                 .map_err(|problems| super::settings::report(&problems))

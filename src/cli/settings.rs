@@ -38,7 +38,7 @@ impl SettingsArguments {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(is_setting)
             .collect();
-        Ok(Sources { files: self.settings.clone(), variables, overrides })
+        Ok(Sources { files: self.settings.clone(), text: None, variables, overrides })
     }
 }
 

@@ -74,7 +74,7 @@ fn read(path: &Path, limit: u64) -> io::Result<String> {
 /// Keeps the sources of one process and makes snapshots of them.
 pub(super) struct Composer {
     files: Vec<File<Node>>,
-    /// From variables and the command line, which do not change.
+    /// What does not change: what was read already, variables, the command line.
     fixed: Vec<Node>,
     indexes: Vec<File<IndexFile>>,
     /// ConfigMaps with entries, in the order in which they are merged.
@@ -99,8 +99,13 @@ struct Changed {
 impl Composer {
     /// Reads every source for the first time.
     pub(super) fn start(sources: &Sources) -> Result<(Self, Snapshot, Report), Vec<Problem>> {
-        let Sources { files, variables, overrides } = sources;
-        let (fixed, mut problems) = layers::of_process(variables, overrides);
+        let Sources { files, text, variables, overrides } = sources;
+        let (mut fixed, mut problems) = layers::of_process(variables, overrides);
+        match text.as_ref().map(|(name, text)| layers::of_file(text, name)) {
+            Some(Ok(layer)) => fixed.insert(0, layer),
+            Some(Err(problem)) => problems.push(problem),
+            None => {}
+        }
         let files = files.iter().map(|path| File::new(path)).collect();
         let mut composer = Self {
             files,

@@ -183,6 +183,7 @@ mod tests {
         std::fs::write(&file, "mode: enforce\nserver:\n  maxBody: 1Mi\nexecutor: {args: [a, \"on\"]}\n").unwrap();
         let sources = Sources {
             files: vec![file.clone()],
+            text: None,
             overrides: vec![Override::parse("server.lameDuck=1s").unwrap()],
             variables: vec![("EMISSARY_WEBHOOK_REGISTRY_TTL".to_owned(), "1m".to_owned())],
         };

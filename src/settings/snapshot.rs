@@ -166,6 +166,8 @@ impl Default for Snapshot {
 pub struct Sources {
     /// Settings files; a later one goes before an earlier.
     pub files: Vec<PathBuf>,
+    /// A settings file that was read already, and what its problems call it. It goes before the others.
+    pub text: Option<(Arc<str>, String)>,
     /// The environment; only what starts with [`VARIABLE_PREFIX`](super::VARIABLE_PREFIX) is looked at.
     pub variables: Vec<(String, String)>,
     /// The command line; a later one goes before an earlier.

@@ -139,6 +139,9 @@ impl Doctor<'_> {
     }
 }
 
+/// How the ValidatingAdmissionPolicy's messages begin.
+const MISSED: &str = "emissary-webhook has not rewritten this workflow pod";
+
 /// What the answer shows. Our denials begin with our name, our changes leave an annotation, our dry runs a warning.
 pub(super) fn judged(finding: Finding, tried: &Tried, mode: Mode, namespace: &str) -> Finding {
     let Tried { code, warnings, answer } = tried;
@@ -164,6 +167,10 @@ pub(super) fn judged(finding: Finding, tried: &Tried, mode: Mode, namespace: &st
             finding.with(
                 "failurePolicy Ignore admits what the webhook does not answer; see selectors for what is asked at all",
             )
+        }
+        _ if message.contains(MISSED) => {
+            finding.fail("the API server does not reach the webhook, and the policy refused what it missed", look);
+            finding.with(message)
         }
         _ if message.contains("emissary-webhook: ") => finding.with(format!("it was denied: {message}")),
         _ if message.contains("failed calling webhook") => {

@@ -51,6 +51,8 @@ fn an_answer_shows_whether_we_were_asked() {
     let rewritten = json!({"metadata": {"annotations": {"emissary-webhook.io/rewritten": "v0 0"}}});
     let failed = json!({"message": "Internal error occurred: failed calling webhook \"a\": connection refused"});
     let denied = json!({"message": "admission webhook \"a\" denied the request: emissary-webhook: no image"});
+    let missed = json!({"message": "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'emissary-webhook' with binding \
+                     'emissary-webhook' denied request: emissary-webhook has not rewritten this workflow pod"});
     let quota = json!({"message": "pods \"x\" is forbidden: exceeded quota"});
     let dry = "299 - \"dry run, nothing changed: would make 3 edits\"";
     for (what, code, answer, warning, mode, expected) in [
@@ -61,6 +63,7 @@ fn an_answer_shows_whether_we_were_asked() {
         ("another's warning", 201, &json!({}), Some("299 - \"deprecated\""), Mode::Enforce, Status::Problem),
         ("off", 201, &json!({}), None, Mode::Off, Status::Skipped),
         ("not reached", 500, &failed, None, Mode::Enforce, Status::Problem),
+        ("not reached, and kept out by the policy", 403, &missed, None, Mode::Enforce, Status::Problem),
         ("refused before", 403, &quota, None, Mode::Enforce, Status::Skipped),
         ("no JSON", 502, &json!(null), None, Mode::Enforce, Status::Skipped),
     ] {

@@ -17,8 +17,8 @@ use crate::processes::{Processes, SpawnError, behind};
 /// A busy machine of two processors takes a fifth of it.
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
-/// The first address of the range is that of the Service `kubernetes`.
-const SERVICE_RANGE: &str = "10.0.0.0/24";
+/// The addresses of Services; the first is that of `kubernetes`.
+pub const SERVICE_RANGE: &str = "10.0.0.0/24";
 const KUBERNETES_SERVICE: &str = "10.0.0.1";
 
 /// The file with the API server's address, written last.

@@ -17,6 +17,6 @@ mod processes;
 mod serving;
 
 pub use assets::{Assets, MissingProgram};
-pub use control_plane::{ControlPlane, Options, StartError};
+pub use control_plane::{ControlPlane, Options, SERVICE_RANGE, StartError};
 pub use processes::{Processes, SpawnError, Watchdog};
 pub use serving::Serving;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
-use test_cluster::{Assets, ControlPlane, Options, Processes};
+use test_cluster::{Assets, ControlPlane, Options, Processes, SERVICE_RANGE};
 
 use super::image::Image;
 use crate::debian::{create, output, unpack_tree};
@@ -85,6 +85,8 @@ pub(super) fn prepare(folder: &Path) -> anyhow::Result<()> {
         &["link", "add", "node", "type", "bridge"],
         &["address", "add", &node, "dev", "node"],
         &["link", "set", "node", "up"],
+        // Without a way there, the API server's packets to a Service end before kube-proxy's rules are looked at.
+        &["route", "add", SERVICE_RANGE, "dev", "node"],
     ] {
         run(Command::new("ip").args(["-n", NAMESPACE]).args(arguments))?;
     }
