@@ -1,6 +1,6 @@
 //! `cargo xtask image`: the container image, by buildah, from this tree.
 //!
-//! The same commit, toolchain and packages give the same digest: the program is built without paths of the machine in it,
+//! So that the same commit, toolchain and packages give the same digest, the program is built without paths of the machine in it,
 //! every file gets the commit's time, and nothing is asked of the network but the authorities' package, once.
 
 use std::ffi::OsString;

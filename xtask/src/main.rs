@@ -33,7 +33,7 @@ usage: cargo xtask <task>
                                      --platform P      amd64 or arm64, by default this machine's
                                      --print-path      argoexec's path alone
   image [--print-path] [--profile PROFILE]
-                                     build the container image with buildah, static and the same each time, as an OCI
+                                     build the container image with buildah, around a static program, as an OCI
                                      archive under target/image; --print-path prints the archive's path alone
   sbom                               print what the program is made of, as CycloneDX JSON
   generate                           write the files that are made of others: the copies of image-index.yaml that webhook/ and
