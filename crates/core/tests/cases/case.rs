@@ -94,6 +94,8 @@ struct CaseExecutor {
     security_context: Option<Value>,
     log_level: Option<String>,
     log_format: Option<String>,
+    #[serde(default)]
+    platform_commands: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -417,6 +419,7 @@ impl CaseOptions {
             security_context,
             log_level,
             log_format,
+            platform_commands,
         } = &self.executor;
         let or = |own: &Option<String>, default: String| own.clone().unwrap_or(default);
         Ok(Options {
@@ -442,6 +445,7 @@ impl CaseOptions {
                 security_context: security_context.clone(),
                 log_level: or(log_level, default.executor.log_level),
                 log_format: or(log_format, default.executor.log_format),
+                platform_commands: *platform_commands,
             },
             aliases: Aliases::new(&self.aliases).map_err(|error| error.to_string())?,
             harden_argo_containers: self.harden_argo_containers,
