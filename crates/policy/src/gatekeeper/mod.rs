@@ -6,6 +6,7 @@ mod matching;
 mod schema;
 mod template;
 
+pub use crate::refusal::Refusal;
 use crate::rego::{EvaluationError, Input};
 use crate::request::Request;
 use crate::verdict::{Decision, Engine, Verdict};
@@ -22,17 +23,6 @@ use template::{Program, Template};
 pub struct Gatekeeper {
     templates: BTreeMap<String, Template>,
     constraints: Vec<Constraint>,
-}
-
-/// A template or constraint that Gatekeeper would not take, so that nothing follows from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The object's kind.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    /// What is wrong with it.
-    pub why: String,
 }
 
 /// One thing that a constraint has against a request.
@@ -58,10 +48,7 @@ impl Gatekeeper {
         }
         let data = inventory.into_data();
         let mut refusals = Vec::new();
-        let mut refuse = |document: &Value, why: String| {
-            let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-            refusals.push(Refusal { kind: text(document, "kind").to_owned(), name, why });
-        };
+        let mut refuse = |document: &Value, why: String| refusals.push(Refusal::new(document, why));
         let mut gatekeeper = Self { templates: BTreeMap::new(), constraints: Vec::with_capacity(constraints.len()) };
         for document in templates {
             match Template::compile(document, &data) {
