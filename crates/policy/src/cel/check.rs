@@ -140,7 +140,7 @@ impl Checker<'_> {
             return (of, Node::Global(global));
         }
         match type_of_name(name) {
-            Some(of) => (Type::OfType(Box::new(of)), Node::Constant(Constant::Type(name.to_owned()))),
+            Some(of) => (Type::Meta(Box::new(of)), Node::Constant(Constant::Type(name.to_owned()))),
             None => self.undeclared(id, name),
         }
     }
@@ -164,7 +164,7 @@ impl Checker<'_> {
                 _ => return None,
             };
             let name = of.to_string();
-            return Some((Type::OfType(Box::new(of)), Node::Constant(Constant::Type(name))));
+            return Some((Type::Meta(Box::new(of)), Node::Constant(Constant::Type(name))));
         };
         if self.locals.iter().any(|(local, _)| local == first) {
             return None;
@@ -576,7 +576,7 @@ fn type_of_name(name: &str) -> Option<Type> {
         "null_type" => Type::Null,
         "optional_type" => optional(Type::Dyn),
         "string" => Type::String,
-        "type" => Type::OfType(of_dyn()),
+        "type" => Type::Meta(of_dyn()),
         "uint" => Type::Uint,
         _ => return None,
     })

@@ -33,7 +33,7 @@ fn instantiate(of: &Type, fresh: &[Type]) -> Type {
         Type::List(of) => Type::List(boxed(of)),
         Type::Map(key, value) => Type::Map(boxed(key), boxed(value)),
         Type::Optional(of) => Type::Optional(boxed(of)),
-        Type::OfType(of) => Type::OfType(boxed(of)),
+        Type::Meta(of) => Type::Meta(boxed(of)),
         other => other.clone(),
     }
 }
@@ -110,7 +110,7 @@ impl Reader<'_> {
             "list" => Type::List(next()?),
             "map" => Type::Map(next()?, next()?),
             "optional" => Type::Optional(next()?),
-            "type" => Type::OfType(next()?),
+            "type" => Type::Meta(next()?),
             "quantity" => Type::Opaque(super::QUANTITY),
             "ip" => Type::Opaque(super::IP),
             "cidr" => Type::Opaque(super::CIDR),

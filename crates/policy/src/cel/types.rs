@@ -23,7 +23,7 @@ pub(super) enum Type {
     Map(Box<Self>, Box<Self>),
     Optional(Box<Self>),
     /// The type of a type.
-    OfType(Box<Self>),
+    Meta(Box<Self>),
     /// With fields, such as `kubernetes.AdmissionRequest`.
     Object(&'static Object),
     /// With functions only, such as `kubernetes.Quantity`.
@@ -91,7 +91,7 @@ impl fmt::Display for Type {
             Self::List(of) => write!(f, "list({of})"),
             Self::Map(key, value) => write!(f, "map({key}, {value})"),
             Self::Optional(of) => write!(f, "optional_type({of})"),
-            Self::OfType(of) => write!(f, "type({of})"),
+            Self::Meta(of) => write!(f, "type({of})"),
             Self::Object(object) => f.write_str(object.name),
             Self::Opaque(name) => f.write_str(name),
             Self::Variables(_) => f.write_str("kubernetes.variables"),
@@ -137,7 +137,7 @@ impl Bindings {
             Type::List(of) => Type::List(boxed(of)),
             Type::Map(key, value) => Type::Map(boxed(key), boxed(value)),
             Type::Optional(of) => Type::Optional(boxed(of)),
-            Type::OfType(of) => Type::OfType(boxed(of)),
+            Type::Meta(of) => Type::Meta(boxed(of)),
             other => other.clone(),
         }
     }
@@ -174,7 +174,7 @@ impl Bindings {
             (Type::Null, other) | (other, Type::Null) => other.is_nullable(),
             (Type::List(a), Type::List(b))
             | (Type::Optional(a), Type::Optional(b))
-            | (Type::OfType(a), Type::OfType(b)) => self.fits(a, b),
+            | (Type::Meta(a), Type::Meta(b)) => self.fits(a, b),
             (Type::Map(a, x), Type::Map(b, y)) => self.fits(a, b) && self.fits(x, y),
             (a, b) => a == b,
         }
@@ -212,7 +212,7 @@ impl Bindings {
         match of {
             Type::Parameter(other) if *other == parameter => true,
             Type::Parameter(other) => self.get(*other).is_some_and(|bound| self.mentions(bound, parameter)),
-            Type::List(of) | Type::Optional(of) | Type::OfType(of) => self.mentions(of, parameter),
+            Type::List(of) | Type::Optional(of) | Type::Meta(of) => self.mentions(of, parameter),
             Type::Map(key, value) => self.mentions(key, parameter) || self.mentions(value, parameter),
             _ => false,
         }
@@ -230,9 +230,9 @@ pub(super) fn is_more_general(one: &Type, other: &Type) -> bool {
     match (one, other) {
         (Type::Dyn | Type::Error | Type::Parameter(_), _) => true,
         (_, Type::Dyn | Type::Error | Type::Parameter(_)) => false,
-        (Type::List(a), Type::List(b))
-        | (Type::Optional(a), Type::Optional(b))
-        | (Type::OfType(a), Type::OfType(b)) => is_more_general(a, b),
+        (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) | (Type::Meta(a), Type::Meta(b)) => {
+            is_more_general(a, b)
+        }
         (Type::Map(a, x), Type::Map(b, y)) => is_more_general(a, b) && is_more_general(x, y),
         (a, b) => a == b,
     }

@@ -168,6 +168,11 @@ impl<'v> Value<'v> {
         }
     }
 
+    /// An object of a document.
+    pub(crate) fn of_fields(fields: &'v Map<String, serde_json::Value>) -> Self {
+        Self::Map(Fields::Json(fields))
+    }
+
     pub(super) fn text(text: impl Into<Rc<str>>) -> Self {
         Self::String(Text::Shared(text.into()))
     }

@@ -3,6 +3,7 @@
 mod constraint;
 mod inventory;
 mod matching;
+mod native;
 mod schema;
 mod template;
 
@@ -13,6 +14,7 @@ use crate::verdict::{Decision, Engine, Verdict};
 use constraint::{Action, Constraint};
 use inventory::Inventory;
 use matching::NotMatchable;
+use native::Subject;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use template::{Program, Template};
@@ -84,6 +86,7 @@ impl Gatekeeper {
     pub fn judge(&mut self, request: &Request) -> Vec<Verdict> {
         let review = review(request);
         let input = Input::new(&review);
+        let subject = Subject::new(request);
         let mut verdicts = Vec::new();
         for constraint in &self.constraints {
             let found = match constraint.matching.matches(request) {
@@ -98,9 +101,9 @@ impl Gatekeeper {
                         let input = Input::of_parts([("review", &input), ("parameters", &constraint.parameters)]);
                         modules.evaluate(rule, &input).and_then(|result| violations(result.as_ref()))
                     }
-                    Some(Template { program: Program::Native, .. }) => Err(EvaluationError::MissingFunction(
-                        "the engine K8sNativeValidation is not available here".to_owned(),
-                    )),
+                    Some(Template { program: Program::Native(native), .. }) => {
+                        native.violations(&subject, &constraint.params)
+                    }
                 },
             };
             verdicts.push(verdict(constraint, found));
