@@ -7,6 +7,7 @@ mod cluster;
 mod components;
 mod demo;
 mod examples;
+mod executors;
 mod figures;
 mod index;
 mod messages;

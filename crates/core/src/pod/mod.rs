@@ -7,7 +7,8 @@ mod bare;
 mod command;
 mod context;
 mod draft;
-mod executor;
+mod edit_value;
+pub mod executor;
 mod harden;
 mod options;
 mod placement;
@@ -20,7 +21,7 @@ mod wrap;
 
 pub(crate) use command::to_write;
 pub use context::Context;
-pub use executor::Executor;
+pub use executor::{Executor, ExecutorSettings};
 pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pin, Profile};
 pub(crate) use placement::{Placement, Selected};
 pub use plan::{Plan, plan};
