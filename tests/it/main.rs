@@ -13,5 +13,6 @@ mod index;
 mod messages;
 mod oracle;
 mod oracles;
+mod rendering;
 mod serve;
 mod versions;

@@ -7,7 +7,7 @@ mod bare;
 mod command;
 mod context;
 mod draft;
-mod edit_value;
+pub(crate) mod edit_value;
 pub mod executor;
 mod harden;
 mod options;

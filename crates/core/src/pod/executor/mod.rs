@@ -11,6 +11,7 @@ mod put_on;
 mod recognise;
 mod unwrap;
 
+pub(crate) use put_on::is_for_windows;
 pub use put_on::{CannotPutOn, PutOn, Unknown, put_on};
 pub(super) use recognise::{Origin, Own, Role, Shape, recognise};
 
