@@ -6,6 +6,7 @@
 pub(crate) mod docker;
 pub(super) mod emissary;
 pub(crate) mod kubelet;
+mod older;
 pub(crate) mod pns;
 mod put_on;
 mod recognise;

@@ -9,6 +9,7 @@ use super::super::draft::Draft;
 use super::super::edit_value::{append, each_container, list_mut, members_mut};
 use super::super::template::{TemplateSource, locate};
 use super::super::view::{NotAPod, Pod, Variable};
+use super::older::as_3_3;
 use super::unwrap::unwrap;
 use super::{Executor, ExecutorSettings, Origin, Role, docker, emissary, kubelet, pns, recognise};
 use crate::edit::Edits;
@@ -47,8 +48,9 @@ pub enum CannotPutOn {
     /// Argo before 3.1.
     #[error("the pod was made by a controller older than Argo 3.1")]
     TooOld,
-    /// From 3.4 on there is emissary only.
-    #[error("the controller that made the pod knows no executor but emissary: render its template as Argo 3.3 would")]
+    /// From 3.4 on there is emissary only, and the pod does not show what 3.3 would have made: it has an image volume in place
+    /// of an init container (4.1), or its template is in a ConfigMap.
+    #[error("the controller that made the pod knows no executor but emissary: render the Workflow as Argo 3.3 would")]
     OnlyEmissary,
     /// For emissary the commands of images are needed.
     #[error("emissary wraps the images' commands, which are to be looked up: rewrite the pod instead")]
@@ -61,11 +63,22 @@ pub enum CannotPutOn {
     Unreadable(String),
 }
 
-/// Makes the pod that the controller of `pod` would have made for `executor`.
+/// Makes the pod that the controller of `pod` would have made for `executor`. Where that controller is of 3.4 or later and
+/// knows emissary only, it is 3.3's with the same settings.
 ///
 /// # Errors
 /// [`CannotPutOn`], by which a caller tells whether rendering or rewriting would do instead.
 pub fn put_on(pod: &Value, executor: Executor, settings: &ExecutorSettings) -> Result<PutOn, CannotPutOn> {
+    match in_its_layout(pod, executor, settings) {
+        Err(CannotPutOn::OnlyEmissary) => {
+            let older = as_3_3(pod).ok_or(CannotPutOn::OnlyEmissary)?;
+            in_its_layout(&older, executor, settings)
+        }
+        done => done,
+    }
+}
+
+fn in_its_layout(pod: &Value, executor: Executor, settings: &ExecutorSettings) -> Result<PutOn, CannotPutOn> {
     let text = pod.to_string();
     let parsed = Pod::parse(&text)?;
     if parsed.metadata().label(label::COMPONENT).is_some() {
