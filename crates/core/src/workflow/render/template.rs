@@ -44,6 +44,8 @@ impl Template {
         for (other, _) in TYPES.iter().filter(|(other, _)| other != field) {
             fields.remove(*other);
         }
+        fields.values_mut().for_each(prune);
+        fields.retain(|_, value| !is_nothing(value));
         Some(Self(as_encoded(fields)))
     }
 
@@ -85,6 +87,22 @@ pub(super) fn list(value: &Value) -> &[Value] {
 /// The fields of an object, none where it is no object.
 pub(super) fn members(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
+}
+
+/// Takes out what the API's types do not tell from an absent field: null, and a list without entries.
+fn prune(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.values_mut().for_each(prune);
+            fields.retain(|_, value| !is_nothing(value));
+        }
+        Value::Array(items) => items.iter_mut().for_each(prune),
+        _ => {}
+    }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
 fn is_set(template: &Value, field: &str) -> bool {
