@@ -96,7 +96,7 @@ fn place(own: &Own<'_, '_>) -> Place {
     }
 }
 
-fn take_off(pod: &Pod<'_>, shape: &Shape<'_, '_>, draft: &mut Draft) {
+pub(super) fn take_off(pod: &Pod<'_>, shape: &Shape<'_, '_>, draft: &mut Draft) {
     // Under another executor a volume of that name is the user's.
     let socket = match shape.executor {
         Executor::Docker => docker::socket(pod, |index| shape.is_own(index)),
