@@ -1,22 +1,20 @@
 use super::Exit;
 use super::look_ups::{LookUpArguments, resolver};
-use super::objects::{Object, Told};
 use super::output::{ERROR, WARNING};
 use super::settings::{SettingsArguments, list, load};
 use crate::manifest;
-use crate::mutation::{Asking, Kind, Leave, Rules, Surroundings, mutate};
-use crate::review::{Assumed, Candidate, Column, Judgement, Policies, Usable, User, assign, json_line, of_outcome};
-use crate::settings::Snapshot;
-use anyhow::Context;
+use crate::review::{
+    Advice, Asker, Assumed, CHUNK, Candidate, Cell, Change, Column, Exception, Input, Judgement, Options, Policies,
+    Refusal, Reviewer, Usable, Verdict, json_line, worst,
+};
 use clap::{Args, ValueEnum};
-use emissary_core::outcome::Outcome;
-use emissary_policy::Decision;
+use emissary_policy::User;
 use emissary_policy::pss::{Level, Standard, Version};
-use emissary_registry::{Priority, Resolver};
-use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use tokio::time::Instant;
+use std::sync::Arc;
 
 /// Shows what policies say of pods, as they are and as the webhook would make them.
 ///
@@ -42,6 +40,9 @@ pub(super) struct Review {
     /// Who asks for the pods, where no AdmissionReview says it.
     #[arg(long = "as", value_name = "USER", default_value = "system:serviceaccount:argo:argo")]
     user: String,
+    /// A further group of theirs. Repeatable.
+    #[arg(long = "as-group", value_name = "GROUP")]
+    groups: Vec<String>,
     /// The namespace of pods that name none.
     #[arg(short, long, value_name = "NAME", default_value = "default")]
     namespace: String,
@@ -51,6 +52,9 @@ pub(super) struct Review {
     /// End with exit code 3 where something could not be judged.
     #[arg(long)]
     strict: bool,
+    /// Judge each pod by itself, also where one of the same shape has been judged.
+    #[arg(long)]
+    each: bool,
     /// Ask no registry: the image index and the shipped entries must do.
     #[arg(long)]
     offline: bool,
@@ -89,8 +93,22 @@ impl Review {
     }
 
     async fn review(self) -> anyhow::Result<Exit> {
-        let Self { files, policies, pss, assume_use, executor, user, namespace, output, strict, offline, .. } = self;
-        let (settings, look_ups) = (self.settings, self.look_ups);
+        let Self {
+            files,
+            policies,
+            pss,
+            assume_use,
+            executor,
+            user,
+            groups,
+            namespace,
+            output,
+            strict,
+            each,
+            offline,
+            settings,
+            look_ups,
+        } = self;
         let sources = settings.sources([
             ("--platform", "platforms", list(&look_ups.platform)),
             ("--image-index", "imageIndex.files", list(look_ups.image_index.iter().map(|file| file.display()))),
@@ -101,73 +119,96 @@ impl Review {
             names if names.iter().any(|name| name == "all") => Some(Usable::All),
             names => Some(Usable::These(names.iter().cloned().collect())),
         };
-        let mut policies = Policies::load(&policies, Assumed { standards: pss, usable })?;
-        anyhow::ensure!(!policies.is_empty(), "no policy to review by: name some by --policies or --pss");
-        for refusal in policies.refusals() {
-            anstream::eprintln!(
-                "{WARNING} {} {}: a cluster would not take it: {}",
-                refusal.kind,
-                refusal.name,
-                refusal.why
-            );
+        let policies = Policies::load(&policies, Assumed { standards: pss, usable })?;
+        for Refusal { place, policy, why } in policies.refusals() {
+            anstream::eprintln!("{WARNING} {place}: {policy} judges nothing: {why}");
         }
+        let mut exit = if strict && !policies.refusals().is_empty() { Exit::Unjudged } else { Exit::Fine };
+        let is_empty = policies.is_empty();
         let columns = match &executor[..] {
             [] => vec![Column::AsIs, Column::Emissary],
             some => some.iter().map(|executor| executor.column()).collect(),
         };
-        let mut told = Told::new(look_ups.keyring(&snapshot)?);
         let resolver = if offline { None } else { Some(resolver(look_ups.options(&snapshot))?) };
+        let mut namespaces = policies.namespaces().clone();
+        let asker = Asker { user: asker(user, groups), namespace };
+        let options = Options {
+            snapshot: &snapshot,
+            resolver: resolver.as_ref(),
+            keyring: Arc::new(look_ups.keyring(&snapshot)?),
+            timeout: look_ups.timeout,
+            columns,
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            by_shape: !each,
+            with_advice: output != Format::Jsonl,
+        };
+        let mut reviewer = Reviewer::new(options, policies);
         let mut stdout = anstream::AutoStream::auto(std::io::stdout()).lock();
-        let mut exit = Exit::Fine;
-        for document in manifest::read(files, std::io::stdin()) {
-            let object = match document.map_err(anyhow::Error::from).and_then(Object::of) {
-                Ok(object) => object,
-                Err(error) => {
-                    anstream::eprintln!("{ERROR} {error:#}");
-                    exit = exit.max(Exit::BadInput);
-                    continue;
+        let mut others: BTreeMap<String, usize> = BTreeMap::new();
+        let mut documents = manifest::read(files, std::io::stdin());
+        let mut chunk = Vec::with_capacity(CHUNK);
+        loop {
+            let document = documents.next();
+            let is_last = document.is_none();
+            match document.map(|document| Input::of(document?, &asker, &namespaces)) {
+                None => {}
+                Some(Ok(Input::Pod(candidate))) => {
+                    anyhow::ensure!(
+                        !is_empty || candidate.namespace_object.is_some(),
+                        "no policy to review by: name some by --policies or --pss"
+                    );
+                    chunk.push(*candidate);
                 }
-            };
-            told.learn(&object.value);
-            if object.kind != Kind::Pod {
+                Some(Ok(Input::Namespace(name, namespace))) => _ = namespaces.insert(name, Arc::new(namespace)),
+                Some(Ok(Input::Other(kind))) => *others.entry(kind).or_default() += 1,
+                Some(Err(problem)) => {
+                    anstream::eprintln!("{ERROR} {problem}");
+                    exit = exit.max(Exit::BadInput);
+                }
+            }
+            if chunk.len() < CHUNK && !is_last {
                 continue;
             }
-            let candidate = Candidate {
-                title: object.title.clone(),
-                namespace: object.namespace.clone().unwrap_or_else(|| namespace.clone()),
-                user: User {
-                    name: user.clone(),
-                    groups: vec!["system:serviceaccounts".to_owned(), "system:authenticated".to_owned()],
-                },
-                object: object.value.clone(),
-            };
-            let run = Run { snapshot: &snapshot, resolver: resolver.as_ref(), told: &told, timeout: look_ups.timeout };
-            let as_is = run.judge(&candidate, Column::AsIs, &mut policies).await?;
-            for column in &columns {
-                let mut judgements = match column {
-                    Column::AsIs => as_is.clone(),
-                    Column::Emissary => run.judge(&candidate, *column, &mut policies).await?,
-                };
-                assign(&mut judgements, &as_is);
-                for judgement in &judgements {
-                    exit = exit.max(match judgement.decision {
-                        Decision::Denied => Exit::Denied,
-                        Decision::Unknown if strict => Exit::Unjudged,
+            let rows = reviewer.review(&chunk).await;
+            for (candidate, row) in chunk.drain(..).zip(rows) {
+                for cell in row.iter() {
+                    exit = exit.max(match worst(&cell.judgements) {
+                        Verdict::Denied => Exit::Denied,
+                        _ if strict && cell.judgements.iter().any(|one| one.verdict == Verdict::Unknown) => {
+                            Exit::Unjudged
+                        }
                         _ => Exit::Fine,
                     });
+                    let text = match output {
+                        Format::Jsonl => {
+                            let lines = cell.judgements.iter();
+                            lines.map(|judgement| json_line(&candidate, cell.column, judgement) + "\n").collect()
+                        }
+                        Format::Table => cell_text(&candidate, cell),
+                    };
+                    stdout.write_all(text.as_bytes())?;
                 }
-                let text = match output {
-                    Format::Jsonl => {
-                        judgements.iter().map(|judgement| json_line(&candidate, *column, judgement) + "\n").collect()
-                    }
-                    Format::Table => row(&candidate, *column, &judgements),
-                };
-                stdout.write_all(text.as_bytes())?;
+            }
+            if is_last {
+                break;
             }
         }
         stdout.flush()?;
+        for (kind, count) in others {
+            anstream::eprintln!("{WARNING} {count} of kind {kind} not judged: only pods are");
+        }
         Ok(exit)
     }
+}
+
+/// Who asks: the groups of a service account come with its name, as the API server adds them.
+fn asker(name: String, groups: Vec<String>) -> User {
+    let mut all = groups;
+    if let Some((namespace, _)) = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':')) {
+        all.extend(["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]);
+    }
+    all.push("system:authenticated".to_owned());
+    User { name, uid: String::new(), groups: all }
 }
 
 impl Executor {
@@ -179,79 +220,37 @@ impl Executor {
     }
 }
 
-struct Run<'a> {
-    snapshot: &'a Snapshot,
-    resolver: Option<&'a Resolver>,
-    told: &'a Told,
-    timeout: std::time::Duration,
-}
-
-impl Run<'_> {
-    async fn judge(
-        &self,
-        candidate: &Candidate,
-        column: Column,
-        policies: &mut Policies,
-    ) -> anyhow::Result<Vec<Judgement>> {
-        let (pod, mut judgements) = candidate.before_rewrite(policies);
-        let Some(mut pod) = pod else { return Ok(judgements) };
-        let mut rewritten = false;
-        if column == Column::Emissary {
-            let outcome = self.mutate(candidate, &pod).await?;
-            if let Some(judgement) = of_outcome(&outcome) {
-                judgements.push(judgement);
-                return Ok(judgements);
-            }
-            if let Outcome::Rewrite(edits, _) = &outcome {
-                edits.apply(&mut pod)?;
-                rewritten = true;
-            }
-        }
-        judgements.extend(candidate.after_rewrite(policies, &pod, rewritten));
-        Ok(judgements)
-    }
-
-    async fn mutate(&self, candidate: &Candidate, pod: &Value) -> anyhow::Result<Outcome> {
-        let Self { snapshot, resolver, told, timeout } = *self;
-        let rules = Rules { pod: snapshot.pod(), workflow: snapshot.workflow(), indexes: snapshot.indexes() };
-        let text = pod.to_string();
-        let subject = crate::mutation::Subject {
-            kind: Kind::Pod,
-            operation: "CREATE",
-            sub_resource: None,
-            name: None,
-            namespace: Some(&candidate.namespace),
-            object: &text,
-            old_object: None,
-        };
-        let facts = told.facts(&subject);
-        let asking = Asking {
-            resolver,
-            keyring: &facts.keyring,
-            namespace: &candidate.namespace,
-            priority: Priority::Normal,
-            deadline: Instant::now() + timeout,
-            wait: &|_| Some(Leave::until_the_deadline(())),
-        };
-        mutate(&subject, rules, &facts, asking).await.with_context(|| candidate.title.clone())
-    }
-}
-
-/// One pod and executor for people: what follows, and what stands against it.
-fn row(candidate: &Candidate, column: Column, judgements: &[Judgement]) -> String {
-    let worst = judgements.iter().map(|judgement| judgement.decision).max().unwrap_or(Decision::Allowed);
-    let word = |decision| match decision {
-        Decision::Allowed => "allowed",
-        Decision::Warned => "warned",
-        Decision::Unknown => "unknown",
-        Decision::Denied => "denied",
-    };
-    let mut text = format!("{} in {}, {}: {}\n", candidate.title, candidate.namespace, column.name(), word(worst));
-    for judgement in judgements.iter().filter(|judgement| judgement.decision != Decision::Allowed) {
-        let Judgement { stage, engine, policy, decision, message, blame } = judgement;
+/// One pod and executor for people: what follows, what stands against it, and what would help.
+fn cell_text(candidate: &Candidate, cell: &Cell) -> String {
+    let Cell { column, judgements, pod: _, advice } = cell;
+    let title = format!("{} in {}, {}", candidate.title, candidate.namespace, column.name());
+    let mut text = format!("{title}: {}\n", worst(judgements).name());
+    for judgement in judgements.iter().filter(|judgement| judgement.verdict != Verdict::Allowed) {
+        let Judgement { stage, engine, policy, verdict, message, blame, causes } = judgement;
         let blame = blame.map(|blame| format!(", by {}", blame.name())).unwrap_or_default();
-        text.push_str(&format!("  {} by {engine} {policy} ({}{blame}):\n", word(*decision), stage.name()));
+        text.push_str(&format!("  {} by {engine} {policy} ({}{blame}):\n", verdict.name(), stage.name()));
         text.extend(message.lines().map(|line| format!("    {line}\n")));
+        text.extend(causes.iter().map(|cause| format!("    because of {cause}\n")));
+    }
+    text + &advice_text(advice)
+}
+
+fn advice_text(advice: &Advice) -> String {
+    let Advice { change, conflicts, exceptions } = advice;
+    let mut text = String::new();
+    if let Some(Change { settings, clears, .. }) = change {
+        text.push_str(&format!("  tried: --set '{}' clears {}\n", settings.join("' --set '"), clears.join(", ")));
+    }
+    for Change { settings, clears, breaks } in conflicts {
+        let (settings, clears, breaks) = (settings.join(" "), clears.join(", "), breaks.join(", "));
+        text.push_str(&format!("  conflict: {settings} clears {clears}, and breaks {breaks}\n"));
+    }
+    for Exception { policy, text: lines, warning } in exceptions {
+        text.push_str(&format!("  no setting clears {policy}; an exception:\n"));
+        text.extend(lines.lines().map(|line| format!("    {line}\n")));
+        if !warning.is_empty() {
+            text.push_str(&format!("    {WARNING} {warning}\n"));
+        }
     }
     text
 }

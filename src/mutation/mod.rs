@@ -145,11 +145,7 @@ impl Prepared<'_> {
 ///
 /// # Errors
 /// [`Unreadable`] where the object is not what its kind says.
-pub fn prepare<'a>(
-    subject: &Subject<'_>,
-    rules: impl Choose<'a>,
-    facts: &Facts,
-) -> Result<Prepared<'a>, Unreadable> {
+pub fn prepare<'a>(subject: &Subject<'_>, rules: impl Choose<'a>, facts: &Facts) -> Result<Prepared<'a>, Unreadable> {
     if subject.sub_resource.is_some_and(|sub_resource| !sub_resource.is_empty()) {
         return Ok(Prepared::Settled(Outcome::Skip(Skip::Subresource)));
     }
