@@ -4,17 +4,20 @@ use super::output::{ERROR, WARNING};
 use super::settings::{SettingsArguments, list, load};
 use crate::manifest;
 use crate::review::{
-    Advice, Asker, Assumed, CHUNK, Candidate, Cell, Change, Column, Exception, Input, Judgement, Options, Policies,
-    Refusal, Reviewer, Usable, Verdict, json_line, worst,
+    Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, Options, Policies, Refusal, Report,
+    Reviewer, Row, Usable, Verdict, github, json_line, junit, markdown, page, policy_reports, sarif, table,
 };
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use emissary_policy::User;
 use emissary_policy::pss::{Level, Standard, Version};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Shows what policies say of pods, as they are and as the webhook would make them.
 ///
@@ -49,6 +52,12 @@ pub(super) struct Review {
     /// What to print.
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
+    /// Fail only on denials that are not in this report, which an earlier review has written with -o json.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Fail only where an executor's pods do not keep to a Pod Security Standard. Repeatable.
+    #[arg(long, value_name = "EXECUTOR=LEVEL[:VERSION]", value_parser = expected)]
+    expect: Vec<Expected>,
     /// End with exit code 3 where something could not be judged.
     #[arg(long)]
     strict: bool,
@@ -72,10 +81,36 @@ enum Executor {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A row a pod and executor, and what stands against it.
+    /// For people: a row for pods of the same shape, a column an executor, then what stands against them.
     Table,
     /// A verdict a line.
     Jsonl,
+    /// The whole report, versioned; --baseline reads it.
+    Json,
+    /// One page for a browser, which needs nothing else.
+    Html,
+    /// For a pull request.
+    Markdown,
+    /// SARIF 2.1.0, with the manifests' lines.
+    Sarif,
+    /// JUnit, a case a pod and policy.
+    Junit,
+    /// Annotations of GitHub Actions.
+    Github,
+    /// PolicyReport objects (wgpolicyk8s.io/v1alpha2), one a namespace.
+    PolicyReport,
+}
+
+/// `--expect emissary=restricted`: what pods have to come to for an executor.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    executor: Executor,
+    standard: Standard,
+}
+
+fn expected(text: &str) -> Result<Expected, String> {
+    let (executor, level) = text.split_once('=').ok_or("give EXECUTOR=LEVEL, such as emissary=restricted")?;
+    Ok(Expected { executor: Executor::from_str(executor, false)?, standard: standard(level)? })
 }
 
 fn standard(text: &str) -> Result<Standard, String> {
@@ -103,6 +138,8 @@ impl Review {
             groups,
             namespace,
             output,
+            baseline,
+            expect,
             strict,
             each,
             offline,
@@ -119,7 +156,17 @@ impl Review {
             names if names.iter().any(|name| name == "all") => Some(Usable::All),
             names => Some(Usable::These(names.iter().cloned().collect())),
         };
+        let mut pss = pss;
+        pss.extend(expect.iter().map(|one| one.standard).filter(|standard| standard.level != Level::Privileged));
+        let mut seen = Vec::new();
+        pss.retain(|standard| {
+            !seen.contains(standard) && {
+                seen.push(*standard);
+                true
+            }
+        });
         let policies = Policies::load(&policies, Assumed { standards: pss, usable })?;
+        let gate = Gate { baseline: baseline.as_deref().map(read_baseline).transpose()?, expect, strict };
         for Refusal { place, policy, why } in policies.refusals() {
             anstream::eprintln!("{WARNING} {place}: {policy} judges nothing: {why}");
         }
@@ -142,7 +189,9 @@ impl Review {
             by_shape: !each,
             with_advice: output != Format::Jsonl,
         };
+        let mut report = Report::new(&options.columns);
         let mut reviewer = Reviewer::new(options, policies);
+        let progress = progress();
         let mut stdout = anstream::AutoStream::auto(std::io::stdout()).lock();
         let mut others: BTreeMap<String, usize> = BTreeMap::new();
         let mut documents = manifest::read(files, std::io::stdin());
@@ -170,35 +219,92 @@ impl Review {
                 continue;
             }
             let rows = reviewer.review(&chunk).await;
+            progress.inc(chunk.len() as u64);
             for (candidate, row) in chunk.drain(..).zip(rows) {
+                exit = exit.max(gate.judge(&candidate, &row));
+                if output != Format::Jsonl {
+                    report.add(&candidate, &row);
+                    continue;
+                }
                 for cell in row.iter() {
-                    exit = exit.max(match worst(&cell.judgements) {
-                        Verdict::Denied => Exit::Denied,
-                        _ if strict && cell.judgements.iter().any(|one| one.verdict == Verdict::Unknown) => {
-                            Exit::Unjudged
-                        }
-                        _ => Exit::Fine,
-                    });
-                    let text = match output {
-                        Format::Jsonl => {
-                            let lines = cell.judgements.iter();
-                            lines.map(|judgement| json_line(&candidate, cell.column, judgement) + "\n").collect()
-                        }
-                        Format::Table => cell_text(&candidate, cell),
-                    };
-                    stdout.write_all(text.as_bytes())?;
+                    for judgement in &cell.judgements {
+                        writeln!(stdout, "{}", json_line(&candidate, cell.column, judgement))?;
+                    }
                 }
             }
             if is_last {
                 break;
             }
         }
+        progress.finish_and_clear();
+        let text = match output {
+            Format::Jsonl => String::new(),
+            Format::Table => table(&report),
+            Format::Json => report.json()?,
+            Format::Html => page(&report)?,
+            Format::Markdown => markdown(&report),
+            Format::Sarif => sarif(&report, env!("CARGO_PKG_VERSION")).to_string() + "\n",
+            Format::Junit => junit(&report),
+            Format::Github => github(&report),
+            Format::PolicyReport => policy_reports(&report),
+        };
+        stdout.write_all(text.as_bytes())?;
         stdout.flush()?;
         for (kind, count) in others {
             anstream::eprintln!("{WARNING} {count} of kind {kind} not judged: only pods are");
         }
         Ok(exit)
     }
+}
+
+/// What makes a review fail.
+struct Gate {
+    baseline: Option<Baseline>,
+    expect: Vec<Expected>,
+    strict: bool,
+}
+
+impl Gate {
+    fn judge(&self, candidate: &Candidate, row: &Row) -> Exit {
+        let Self { baseline, expect, strict } = self;
+        let exit = |cell: &Cell, judgement: &Judgement| match judgement.verdict {
+            Verdict::Denied
+                if baseline.as_ref().is_some_and(|known| known.knows(candidate, cell.column, judgement)) =>
+            {
+                Exit::Fine
+            }
+            Verdict::Denied if !expect.is_empty() && !expect.iter().any(|one| one.is_about(cell, judgement)) => {
+                Exit::Fine
+            }
+            Verdict::Denied => Exit::Denied,
+            Verdict::Unknown if *strict => Exit::Unjudged,
+            _ => Exit::Fine,
+        };
+        let all = row.iter().flat_map(|cell| cell.judgements.iter().map(move |judgement| exit(cell, judgement)));
+        all.max().unwrap_or(Exit::Fine)
+    }
+}
+
+impl Expected {
+    /// What the webhook itself or a pass before refuses never gets to the standard.
+    fn is_about(&self, cell: &Cell, judgement: &Judgement) -> bool {
+        let is_standard = judgement.engine == "pss" && judgement.policy == self.standard.to_string();
+        cell.column == self.executor.column() && (is_standard || cell.pod.is_none())
+    }
+}
+
+fn read_baseline(path: &Path) -> anyhow::Result<Baseline> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    Baseline::parse(&text).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
+}
+
+/// How far it is, for who looks on; nothing where nobody does.
+fn progress() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {pos} pods reviewed, {per_sec}");
+    let progress = ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    // On standard error, and drawn on a terminal only.
+    progress.enable_steady_tick(Duration::from_millis(200));
+    progress
 }
 
 /// Who asks: the groups of a service account come with its name, as the API server adds them.
@@ -218,39 +324,4 @@ impl Executor {
             Self::Emissary => Column::Emissary,
         }
     }
-}
-
-/// One pod and executor for people: what follows, what stands against it, and what would help.
-fn cell_text(candidate: &Candidate, cell: &Cell) -> String {
-    let Cell { column, judgements, pod: _, advice } = cell;
-    let title = format!("{} in {}, {}", candidate.title, candidate.namespace, column.name());
-    let mut text = format!("{title}: {}\n", worst(judgements).name());
-    for judgement in judgements.iter().filter(|judgement| judgement.verdict != Verdict::Allowed) {
-        let Judgement { stage, engine, policy, verdict, message, blame, causes } = judgement;
-        let blame = blame.map(|blame| format!(", by {}", blame.name())).unwrap_or_default();
-        text.push_str(&format!("  {} by {engine} {policy} ({}{blame}):\n", verdict.name(), stage.name()));
-        text.extend(message.lines().map(|line| format!("    {line}\n")));
-        text.extend(causes.iter().map(|cause| format!("    because of {cause}\n")));
-    }
-    text + &advice_text(advice)
-}
-
-fn advice_text(advice: &Advice) -> String {
-    let Advice { change, conflicts, exceptions } = advice;
-    let mut text = String::new();
-    if let Some(Change { settings, clears, .. }) = change {
-        text.push_str(&format!("  tried: --set '{}' clears {}\n", settings.join("' --set '"), clears.join(", ")));
-    }
-    for Change { settings, clears, breaks } in conflicts {
-        let (settings, clears, breaks) = (settings.join(" "), clears.join(", "), breaks.join(", "));
-        text.push_str(&format!("  conflict: {settings} clears {clears}, and breaks {breaks}\n"));
-    }
-    for Exception { policy, text: lines, warning } in exceptions {
-        text.push_str(&format!("  no setting clears {policy}; an exception:\n"));
-        text.extend(lines.lines().map(|line| format!("    {line}\n")));
-        if !warning.is_empty() {
-            text.push_str(&format!("    {WARNING} {warning}\n"));
-        }
-    }
-    text
 }

@@ -1,7 +1,7 @@
 //! What would help: the smallest change of settings that clears what is injected, tried by judging again; else an exception in
 //! the engine's own format.
 
-use super::blame::{Blame, Sides};
+use super::blame::{Blame, Sides, says_no_more};
 use super::candidate::Candidate;
 use super::reviewer::Side;
 use super::verdict::{Judgement, Verdict};
@@ -166,7 +166,9 @@ fn attempt(
     let (_, found) = side.judge(&pod, true);
     let as_user = |one: &Judgement| sides.as_is.iter().any(|alone| alone.is_of(one) && alone.message == one.message);
     let still = |one: &&&Judgement| found.iter().any(|now| now.is_of(one) && now.verdict.is_against() && !as_user(now));
-    let was = |now: &&Judgement| judgements.iter().any(|one| one.is_of(now) && one.verdict >= now.verdict);
+    let was = |now: &&Judgement| {
+        judgements.iter().any(|one| one.is_of(now) && one.verdict >= now.verdict && says_no_more(now, one))
+    };
     Some(Change {
         settings: alternatives.iter().map(|alternative| alternative.setting.to_owned()).collect(),
         clears: ours.iter().filter(|one| !still(one)).map(|one| name(one)).collect(),

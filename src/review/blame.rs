@@ -87,7 +87,10 @@ pub(super) fn assign(judgements: &mut [Judgement], sides: &Sides<'_>, mut judge:
                 fields.push(field.clone());
             }
         }
-        for (judgement, fields) in guilty.iter_mut().zip(fields) {
+        for (judgement, mut fields) in guilty.iter_mut().zip(fields) {
+            // Without an image a container is none; it has something to do with it where it is quoted.
+            let image = part.image().unwrap_or_default();
+            fields.retain(|field| field != "image" || judgement.message.contains(image));
             // What several fields have each by itself is told by the narrowest.
             match fields.last() {
                 Some(field) => judgement.causes.push(format!("{}: {field}", part.name)),
@@ -105,7 +108,7 @@ pub(super) fn assign(judgements: &mut [Judgement], sides: &Sides<'_>, mut judge:
 }
 
 /// Whether each line of the one is in the other, but for the places of containers in lists, which what is injected shifts.
-fn says_no_more(judgement: &Judgement, alone: &Judgement) -> bool {
+pub(super) fn says_no_more(judgement: &Judgement, alone: &Judgement) -> bool {
     let lines = |message: &str| -> Vec<String> {
         let mut lines: Vec<String> = message.lines().map(unplaced).collect();
         lines.sort_unstable();
@@ -170,6 +173,11 @@ fn parts(sides: &Sides<'_>) -> Vec<Part> {
 }
 
 impl Part {
+    fn image(&self) -> Option<&str> {
+        let (list, at) = self.container?;
+        elements(&self.with, list).get(at)?.get("image")?.as_str()
+    }
+
     /// The part less one of its container's fields, the wide ones first.
     fn without_fields(&self) -> Vec<(String, Value)> {
         let Some((list, at)) = self.container else { return Vec::new() };

@@ -44,7 +44,9 @@ impl Candidate {
         if !is_untouched {
             defaults::complete(&mut request.object);
         }
-        if let Some(psp) = &policies.psp {
+        // Who is refused is not asked again.
+        let refused = judgements.iter().any(|judgement| judgement.verdict == Verdict::Denied);
+        if let Some(psp) = policies.psp.as_ref().filter(|_| !refused) {
             match psp.validate(&request) {
                 Ok(Admission::Rejected(rejection)) => {
                     let (policy, message) = (names(&rejection.policies), rejection.message());

@@ -21,6 +21,6 @@ pub use advice::{Advice, Change, Exception};
 pub use blame::Blame;
 pub use candidate::{Asker, Candidate, Input};
 pub use policies::{Assumed, LoadError, Policies, Refusal, Usable};
-pub use report::json_line;
+pub use report::{Baseline, Report, github, json_line, junit, markdown, page, policy_reports, sarif, table};
 pub use reviewer::{CHUNK, Cell, Options, Reviewer, Row};
 pub use verdict::{Column, Judgement, Stage, Verdict, worst};

@@ -1,5 +1,5 @@
 use super::advice::{Advice, advise};
-use super::blame::{self, Sides};
+use super::blame::{self, Blame, Sides};
 use super::candidate::Candidate;
 use super::judge::of_outcome;
 use super::policies::Policies;
@@ -204,29 +204,24 @@ impl<'a> Options<'a> {
         let Some(sent) = sent else { return self.columns.iter().map(|column| refused(*column)).collect() };
         let mut side = Side { options: self, candidate, answers, policies };
         let (stored, mut as_is) = side.judge(&sent, false);
+        let against = as_is.iter_mut().filter(|one| one.verdict.is_against());
+        against.for_each(|one| one.blame = Some(Blame::User));
         let mut prepared = prepared;
         let mut cells = Vec::with_capacity(self.columns.len());
         let variants = unresolved::variants(candidate);
         for column in &self.columns {
-            let mut cell = match (column, prepared.take()) {
-                (Column::Emissary, Some(prepared)) => side.emissary(&sent, &as_is, prepared),
-                _ => {
-                    as_is
-                        .iter_mut()
-                        .filter(|one| one.verdict.is_against())
-                        .for_each(|one| one.blame = Some(blame::Blame::User));
-                    Cell {
-                        column: *column,
-                        judgements: as_is.clone(),
-                        pod: Some(stored.clone()),
-                        advice: Advice::default(),
-                    }
+            let planned = prepared.take_if(|_| *column == Column::Emissary);
+            let mut cell = match planned {
+                Some(planned) => side.emissary(&sent, &as_is, planned),
+                None => {
+                    let (judgements, pod) = (as_is.clone(), Some(stored.clone()));
+                    Cell { column: *column, judgements, pod, advice: Advice::default() }
                 }
             };
             cell.judgements.splice(
                 0..0,
                 before.iter().cloned().map(|mut one| {
-                    one.blame = one.verdict.is_against().then_some(blame::Blame::User);
+                    one.blame = one.verdict.is_against().then_some(Blame::User);
                     one
                 }),
             );
@@ -285,7 +280,7 @@ impl Side<'_, '_, '_> {
             }
         };
         if let Some(mut judgement) = of_outcome(&outcome) {
-            judgement.blame = judgement.verdict.is_against().then_some(blame::Blame::User);
+            judgement.blame = judgement.verdict.is_against().then_some(Blame::User);
             return refused(judgement);
         }
         let mut pod = Cow::Borrowed(sent);

@@ -1,5 +1,5 @@
-use super::candidate::Candidate;
-use super::verdict::{Column, Judgement, Verdict};
+use crate::review::candidate::Candidate;
+use crate::review::verdict::{Column, Judgement, Verdict};
 use serde::Serialize;
 
 /// A verdict on a line of its own; the keys and words are part of the interface.
@@ -28,7 +28,7 @@ pub fn json_line(candidate: &Candidate, column: Column, judgement: &Judgement) -
         stage: stage.name(),
         verdict: *verdict,
         message,
-        blame: blame.map(super::Blame::name),
+        blame: blame.map(crate::review::Blame::name),
     };
     // Strings and words only: nothing of it can fail to be written.
     serde_json::to_string(&line).unwrap_or_default()
