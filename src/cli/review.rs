@@ -4,13 +4,14 @@ use super::output::{ERROR, WARNING};
 use super::settings::{SettingsArguments, list, load};
 use crate::manifest;
 use crate::review::{
-    Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, Options, Policies, Refusal, Report,
-    Reviewer, Row, Usable, Verdict, github, json_line, junit, markdown, page, policy_reports, sarif, table,
+    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, Limits, Options, Policies, Ready,
+    Refusal, Report, Reviewer, Row, Usable, Verdict, github, json_line, junit, markdown, page, policy_reports, sarif,
+    table,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use emissary_policy::User;
-use emissary_policy::pss::{Level, Standard, Version};
+use emissary_policy::pss::{Level, Standard};
+use emissary_policy::{Namespace, User};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,6 +19,20 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The hidden verb with which a review starts its judges.
+const JUDGE: &str = "judge-for-a-review";
+
+/// Judges for a review, which asks on standard input.
+#[derive(Debug, Args)]
+pub(super) struct Judge;
+
+impl Judge {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        review::judge_for_another(std::io::BufReader::new(std::io::stdin()), std::io::stdout())?;
+        Ok(Exit::Fine)
+    }
+}
 
 /// Shows what policies say of pods, as they are and as the webhook would make them.
 ///
@@ -61,6 +76,12 @@ pub(super) struct Review {
     /// End with exit code 3 where something could not be judged.
     #[arg(long)]
     strict: bool,
+    /// How long the policies may take for one pod, in seconds; one that takes longer is unknown.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = super::look_ups::seconds)]
+    policy_deadline: Duration,
+    /// How much memory the policies may take in each process that judges, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
+    policy_memory: u64,
     /// Judge each pod by itself, also where one of the same shape has been judged.
     #[arg(long)]
     each: bool,
@@ -114,12 +135,9 @@ fn expected(text: &str) -> Result<Expected, String> {
 }
 
 fn standard(text: &str) -> Result<Standard, String> {
-    let (level, version) = text.split_once(':').unwrap_or((text, "latest"));
-    match (Level::parse(level), Version::parse(version)) {
-        (Some(level), Some(version)) => Ok(Standard { level, version }),
-        (None, _) => Err("the level is privileged, baseline or restricted".to_owned()),
-        (_, None) => Err("the version is latest or v1.N, such as v1.30".to_owned()),
-    }
+    review::standard(text).ok_or_else(|| {
+        "give privileged, baseline or restricted, and a version behind a colon if it is not the latest: baseline:v1.30".to_owned()
+    })
 }
 
 impl Review {
@@ -141,6 +159,8 @@ impl Review {
             baseline,
             expect,
             strict,
+            policy_deadline,
+            policy_memory,
             each,
             offline,
             settings,
@@ -165,19 +185,14 @@ impl Review {
                 true
             }
         });
-        let policies = Policies::load(&policies, Assumed { standards: pss, usable })?;
         let gate = Gate { baseline: baseline.as_deref().map(read_baseline).transpose()?, expect, strict };
-        for Refusal { place, policy, why } in policies.refusals() {
-            anstream::eprintln!("{WARNING} {place}: {policy} judges nothing: {why}");
-        }
-        let mut exit = if strict && !policies.refusals().is_empty() { Exit::Unjudged } else { Exit::Fine };
-        let is_empty = policies.is_empty();
+        let assumed = Assumed { standards: pss.iter().map(Standard::to_string).collect(), usable };
+        let files_of_policies = Policies::files(&policies)?;
         let columns = match &executor[..] {
             [] => vec![Column::AsIs, Column::Emissary],
             some => some.iter().map(|executor| executor.column()).collect(),
         };
         let resolver = if offline { None } else { Some(resolver(look_ups.options(&snapshot))?) };
-        let mut namespaces = policies.namespaces().clone();
         let asker = Asker { user: asker(user, groups), namespace };
         let options = Options {
             snapshot: &snapshot,
@@ -190,7 +205,21 @@ impl Review {
             with_advice: output != Format::Jsonl,
         };
         let mut report = Report::new(&options.columns);
-        let mut reviewer = Reviewer::new(options, policies);
+        let limits = Limits {
+            program: std::env::current_exe()
+                .context("this program cannot be found, to judge in a process of its own")?,
+            arguments: vec![JUDGE.to_owned()],
+            deadline: policy_deadline,
+            memory: policy_memory << 20,
+        };
+        let mut reviewer = Reviewer::new(options, limits, files_of_policies, assumed)?;
+        let Ready { is_empty, refusals, namespaces, .. } = reviewer.ready();
+        let namespaces = namespaces.into_iter().map(|(name, object)| (name, Arc::new(Namespace { object })));
+        let mut namespaces: BTreeMap<String, Arc<Namespace>> = namespaces.collect();
+        for Refusal { place, policy, why } in &refusals {
+            anstream::eprintln!("{WARNING} {place}: {policy} judges nothing: {why}");
+        }
+        let mut exit = if strict && !refusals.is_empty() { Exit::Unjudged } else { Exit::Fine };
         let progress = progress();
         let mut stdout = anstream::AutoStream::auto(std::io::stdout()).lock();
         let mut others: BTreeMap<String, usize> = BTreeMap::new();
@@ -250,6 +279,9 @@ impl Review {
         };
         stdout.write_all(text.as_bytes())?;
         stdout.flush()?;
+        for (what, why) in reviewer.stopped() {
+            anstream::eprintln!("{WARNING} {what}: unknown from here on: {why}");
+        }
         for (kind, count) in others {
             anstream::eprintln!("{WARNING} {count} of kind {kind} not judged: only pods are");
         }

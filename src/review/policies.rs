@@ -2,8 +2,9 @@ use super::identity;
 use crate::manifest::{self, Document, Place};
 use emissary_policy::gatekeeper::Gatekeeper;
 use emissary_policy::psp::{Authorisation, PodSecurityPolicy, Psp, Rbac, Release};
-use emissary_policy::pss::{Configuration, Pss, Standard};
+use emissary_policy::pss::{Configuration, Level, Pss, Standard, Version};
 use emissary_policy::{Namespace, Request, Verdict, rego};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -33,7 +34,7 @@ pub struct Policies {
 }
 
 /// A policy that a cluster would not have taken, so that nothing follows from it here either.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Where it stands.
     pub place: String,
@@ -44,16 +45,16 @@ pub struct Refusal {
 }
 
 /// What is assumed where no document says it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Assumed {
-    /// Standards that every pod is held to, besides its namespace's labels.
-    pub standards: Vec<Standard>,
+    /// Standards that every pod is held to, besides its namespace's labels: `restricted:v1.30`.
+    pub standards: Vec<String>,
     /// Which PodSecurityPolicies everybody may use; `None` for what the roles among the documents say.
     pub usable: Option<Usable>,
 }
 
 /// See [`Assumed::usable`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Usable {
     /// Every one.
     All,
@@ -82,6 +83,18 @@ pub enum LoadError {
 const DOCUMENTS: [&str; 3] = ["yaml", "yml", "json"];
 
 impl Policies {
+    /// The files that paths name, those of a folder in the order of their names.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, LoadError> {
+        let mut files = Vec::new();
+        for path in paths {
+            collect(path, &mut files)?;
+        }
+        Ok(files)
+    }
+
     /// Reads policies and whatever they need from files, and from folders with all that is below them: PodSecurityPolicies,
     /// roles and bindings, a PodSecurityConfiguration, Gatekeeper's templates and constraints, Rego modules, namespaces. Any
     /// other document is what Gatekeeper has synced of the cluster.
@@ -89,10 +102,7 @@ impl Policies {
     /// # Errors
     /// [`LoadError`]: nothing is judged by half of what was given.
     pub fn load(paths: &[PathBuf], assumed: Assumed) -> Result<Self, LoadError> {
-        let mut files = Vec::new();
-        for path in paths {
-            collect(path, &mut files)?;
-        }
+        let files = Self::files(paths)?;
         let (mut documents, mut modules) = (Vec::new(), Vec::new());
         for file in files {
             if file.extension().is_some_and(|extension| extension == "rego") {
@@ -180,7 +190,7 @@ impl Policies {
         };
         Ok(Self {
             psp,
-            fixed: assumed.standards.into_iter().map(Pss::fixed).collect(),
+            fixed: assumed.standards.iter().filter_map(|text| standard(text)).map(Pss::fixed).collect(),
             labelled: Pss::new(configuration.unwrap_or_default()),
             has_labels,
             gatekeeper,
@@ -190,6 +200,28 @@ impl Policies {
             selects_namespaces,
             refusals,
         })
+    }
+
+    /// `engine policy` of what strangers' code decides: only that can run away.
+    pub(super) fn programs(&self) -> Vec<String> {
+        let constraints = self.gatekeeper.names().map(|name| format!("gatekeeper {name}"));
+        let rules = self.rego.iter().flat_map(|rego| rego.names().map(|name| format!("rego {name}")));
+        constraints.chain(rules).collect()
+    }
+
+    /// Keeps those of the programs that are wanted.
+    pub(super) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.gatekeeper.retain(|name| wanted(&format!("gatekeeper {name}")));
+        if let Some(rego) = &mut self.rego {
+            rego.retain(|name| wanted(&format!("rego {name}")));
+        }
+    }
+
+    /// Forgets what is judged without programs.
+    pub(super) fn programs_alone(&mut self) {
+        (self.psp, self.has_labels) = (None, false);
+        self.fixed.clear();
+        self.labelled = Pss::new(Configuration::default());
     }
 
     /// The namespaces that are known from the start.
@@ -214,6 +246,12 @@ impl Policies {
         let by_standards = self.has_labels || !self.fixed.is_empty();
         !by_standards && self.psp.is_none() && self.gatekeeper.is_empty() && self.rego.is_none()
     }
+}
+
+/// `restricted`, or `restricted:v1.30`.
+pub fn standard(text: &str) -> Option<Standard> {
+    let (level, version) = text.split_once(':').unwrap_or((text, "latest"));
+    Some(Standard { level: Level::parse(level)?, version: Version::parse(version)? })
 }
 
 /// Group, kind and name of an object.

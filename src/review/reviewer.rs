@@ -2,10 +2,12 @@ use super::advice::{Advice, advise};
 use super::blame::{self, Blame, Sides};
 use super::candidate::Candidate;
 use super::judge::of_outcome;
-use super::policies::Policies;
+use super::policies::Assumed;
 use super::start;
 use super::unresolved;
 use super::verdict::{Column, Judgement, Verdict};
+use super::wire::Ready;
+use super::worker::{Limits, Stopped, Worker, WorkerError};
 use crate::mutation::{Asking, Facts, Kind, Leave, Prepared, Rules, Subject, Unreadable, prepare};
 use crate::settings::Snapshot;
 use emissary_core::image::ImageProcess;
@@ -15,8 +17,9 @@ use emissary_core::pod;
 use emissary_registry::{Keyring, Priority, Resolver};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -69,7 +72,7 @@ pub type Row = Vec<Cell>;
 pub struct Reviewer<'a> {
     options: Options<'a>,
     /// One for each thread.
-    policies: Vec<Policies>,
+    judges: Vec<Worker>,
     rows: HashMap<String, Arc<Row>>,
 }
 
@@ -82,29 +85,49 @@ struct Halfway<'c, 'r> {
 }
 
 impl<'a> Reviewer<'a> {
-    /// With these policies.
-    pub fn new(options: Options<'a>, policies: Policies) -> Self {
-        let policies = std::iter::repeat_n(policies, options.threads.get()).collect();
-        Self { options, policies, rows: HashMap::new() }
+    /// With the policies of these files.
+    ///
+    /// # Errors
+    /// [`WorkerError`].
+    pub fn new(
+        options: Options<'a>,
+        limits: Limits,
+        files: Vec<PathBuf>,
+        assumed: Assumed,
+    ) -> Result<Self, WorkerError> {
+        let first = Worker::start(limits, files, assumed, Stopped::default())?;
+        let mut judges: Vec<Worker> = (1..options.threads.get()).map(|_| first.another()).collect();
+        judges.insert(0, first);
+        Ok(Self { options, judges, rows: HashMap::new() })
+    }
+
+    /// What is known of the policies.
+    pub fn ready(&self) -> Ready {
+        self.judges.first().map(|judge| judge.ready.clone()).unwrap_or_default()
+    }
+
+    /// Files that could not be loaded and programs that had to be stopped, with the reasons.
+    pub fn stopped(&self) -> BTreeMap<String, String> {
+        self.judges.first().map(Worker::stopped).unwrap_or_default()
     }
 
     /// Judges a chunk; a row for each, in order. What a node or a registry has to be asked is asked once for all.
     pub async fn review(&mut self, candidates: &[Candidate]) -> Vec<Arc<Row>> {
-        let Self { options, policies, rows } = self;
+        let Self { options, judges, rows } = self;
         if rows.len() > ROWS {
             rows.clear();
         }
         let keys: Vec<String> =
-            candidates.iter().enumerate().map(|(at, one)| shape(one, at, options, policies)).collect();
+            candidates.iter().enumerate().map(|(at, one)| shape(one, at, options, judges)).collect();
         let mut seen = HashSet::new();
         let todo: Vec<(&String, &Candidate)> =
             keys.iter().zip(candidates).filter(|(key, _)| !rows.contains_key(*key) && seen.insert(*key)).collect();
 
         let work = todo.iter().map(|(_, candidate)| *candidate).collect();
-        let halfway: Vec<Halfway<'_, '_>> = parallel(policies, work, |policies, one| options.start(policies, one));
+        let halfway: Vec<Halfway<'_, '_>> = parallel(judges, work, |judge, one| options.start(judge, one));
         let answers = options.ask(&halfway).await;
         let options = &*options;
-        let judged = parallel(policies, halfway, |policies, one| options.finish(policies, one, &answers));
+        let judged = parallel(judges, halfway, |judge, one| options.finish(judge, one, &answers));
         let made: Vec<(String, Arc<Row>)> =
             todo.into_iter().zip(judged).map(|((key, _), row)| (key.clone(), Arc::new(row))).collect();
         rows.extend(made);
@@ -118,8 +141,8 @@ impl<'a> Reviewer<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn start<'c>(&self, policies: &mut Policies, candidate: &'c Candidate) -> Halfway<'c, 'a> {
-        let (sent, before) = candidate.before_rewrite(policies);
+    fn start<'c>(&self, judge: &mut Worker, candidate: &'c Candidate) -> Halfway<'c, 'a> {
+        let (sent, before) = judge.before(candidate);
         let is_rewritten = self.columns.contains(&Column::Emissary);
         let prepared = sent.as_ref().filter(|_| is_rewritten).map(|sent| self.prepare(candidate, sent, None));
         Halfway { candidate, before, sent, prepared }
@@ -198,11 +221,11 @@ impl<'a> Options<'a> {
         })
     }
 
-    fn finish(&self, policies: &mut Policies, halfway: Halfway<'_, '_>, answers: &Answers) -> Row {
+    fn finish(&self, judge: &mut Worker, halfway: Halfway<'_, '_>, answers: &Answers) -> Row {
         let Halfway { candidate, before, sent, prepared } = halfway;
         let refused = |column| Cell { column, judgements: before.clone(), pod: None, advice: Advice::default() };
         let Some(sent) = sent else { return self.columns.iter().map(|column| refused(*column)).collect() };
-        let mut side = Side { options: self, candidate, answers, policies };
+        let mut side = Side { options: self, candidate, answers, judge };
         let (stored, mut as_is) = side.judge(&sent, false);
         let against = as_is.iter_mut().filter(|one| one.verdict.is_against());
         against.for_each(|one| one.blame = Some(Blame::User));
@@ -240,13 +263,13 @@ pub(super) struct Side<'s, 'o, 'p> {
     options: &'s Options<'o>,
     pub(super) candidate: &'s Candidate,
     answers: &'s Answers,
-    policies: &'p mut Policies,
+    judge: &'p mut Worker,
 }
 
 impl Side<'_, '_, '_> {
     /// What is said of a pod after the webhooks, and by the node; and the pod that is stored.
     pub(super) fn judge(&mut self, pod: &Value, rewritten: bool) -> (Value, Vec<Judgement>) {
-        let (stored, mut judgements) = self.candidate.after_rewrite(self.policies, pod, rewritten);
+        let (stored, mut judgements) = self.judge.after(self.candidate, pod, rewritten);
         judgements.extend(start::refusals(&stored, |image| self.process(image)));
         (stored, judgements)
     }
@@ -304,10 +327,9 @@ impl Side<'_, '_, '_> {
 
     /// What is said of another pod in this one's place, from the start.
     fn variant(&mut self, variant: &Candidate, column: Column) -> Vec<Judgement> {
-        let (sent, mut judgements) = variant.before_rewrite(self.policies);
+        let (sent, mut judgements) = self.judge.before(variant);
         let Some(sent) = sent else { return judgements };
-        let mut side =
-            Side { options: self.options, candidate: variant, answers: self.answers, policies: self.policies };
+        let mut side = Side { options: self.options, candidate: variant, answers: self.answers, judge: self.judge };
         let pod = match column {
             Column::AsIs => Some(sent),
             Column::Emissary => {
@@ -342,7 +364,7 @@ fn instance(pod: &Value) -> Option<&str> {
 
 /// What two candidates have in common if they are judged alike: the whole request, less by which name the pod goes where no
 /// policy can read it.
-fn shape(candidate: &Candidate, at: usize, options: &Options<'_>, policies: &[Policies]) -> String {
+fn shape(candidate: &Candidate, at: usize, options: &Options<'_>, judges: &[Worker]) -> String {
     let Candidate {
         namespace,
         namespace_object,
@@ -358,9 +380,9 @@ fn shape(candidate: &Candidate, at: usize, options: &Options<'_>, policies: &[Po
     if !options.by_shape {
         return at.to_string();
     }
-    let first = policies.first();
-    let reads_identity = first
-        .is_none_or(|policies| policies.reads_identity || namespace_object.is_none() && policies.selects_namespaces);
+    let first = judges.first().map(|judge| &judge.ready);
+    let reads_identity =
+        first.is_none_or(|ready| ready.reads_identity || namespace_object.is_none() && ready.selects_namespaces);
     let bare = |object: &Value| {
         let mut object = object.clone();
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| !reads_identity) {
@@ -387,22 +409,20 @@ fn shape(candidate: &Candidate, at: usize, options: &Options<'_>, policies: &[Po
     .to_string()
 }
 
-/// Does the work on as many threads as there are policies, and keeps its order.
-fn parallel<T: Send, R: Send>(
-    policies: &mut [Policies],
-    work: Vec<T>,
-    one: impl Fn(&mut Policies, T) -> R + Sync,
-) -> Vec<R> {
+/// Does the work on as many threads as there are judges, and keeps its order.
+fn parallel<T: Send, R: Send>(judges: &mut [Worker], work: Vec<T>, one: impl Fn(&mut Worker, T) -> R + Sync) -> Vec<R> {
+    let useful = work.len();
     let queue = Mutex::new(work.into_iter().enumerate());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = policies
+        let threads: Vec<_> = judges
             .iter_mut()
-            .map(|policies| {
+            .take(useful)
+            .map(|judge| {
                 scope.spawn(|| {
                     let mut done = Vec::new();
                     while let Some((at, work)) = next() {
-                        done.push((at, one(policies, work)));
+                        done.push((at, one(judge, work)));
                     }
                     done
                 })

@@ -1,6 +1,6 @@
 use super::blame::Blame;
 use emissary_policy::Decision;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// For which executor a pod is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +22,7 @@ impl Column {
 }
 
 /// Where in the API server's order a verdict falls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Stage {
     /// Before the webhooks: on the pod as it was sent, with defaults.
     BeforeRewrite,
@@ -50,7 +50,7 @@ impl Stage {
 }
 
 /// What follows, the worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Nothing is held against it.
