@@ -8,5 +8,6 @@ pub mod demo;
 pub mod index;
 pub mod manifest;
 pub mod mutation;
+pub mod review;
 pub mod server;
 pub mod settings;
