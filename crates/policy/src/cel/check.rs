@@ -1,4 +1,6 @@
 //! The static check: what the API server would refuse to compile is refused, in its words; and what is left is ready to be run.
+//!
+//! It is one file: every form of expression is checked with the same types, names and errors at hand.
 
 use super::evaluate::Failure;
 use super::functions;

@@ -1,4 +1,6 @@
 //! Running what was compiled, with a count of what it costs.
+//!
+//! It is one file: every form of expression is run against the same count.
 
 use super::node::{Call, Constant, Fold, FoldKind, Global, Index, Mapped, Node, Select};
 use super::value::{Fields, Key, List, Text, Value};
