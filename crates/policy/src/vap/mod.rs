@@ -307,6 +307,8 @@ fn go_json(text: &str) -> String {
 /// What is called `request`: without the objects.
 fn request_json(request: &Request) -> Value {
     let mut json = request.to_json_without_objects();
+    // A policy's request has none, and says so.
+    json["uid"] = Value::from("");
     let kind = match request.operation {
         Operation::Create => "CreateOptions",
         Operation::Update => "UpdateOptions",
