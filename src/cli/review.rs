@@ -4,7 +4,7 @@ use super::objects::{Object, Told};
 use super::output::{ERROR, WARNING};
 use super::settings::{SettingsArguments, list, load};
 use crate::manifest;
-use crate::mutation::{Asking, Kind, Rules, Surroundings, mutate};
+use crate::mutation::{Asking, Kind, Leave, Rules, Surroundings, mutate};
 use crate::review::{Assumed, Candidate, Column, Judgement, Policies, Usable, User, assign, json_line, of_outcome};
 use crate::settings::Snapshot;
 use anyhow::Context;
@@ -116,7 +116,7 @@ impl Review {
             some => some.iter().map(|executor| executor.column()).collect(),
         };
         let mut told = Told::new(look_ups.keyring(&snapshot)?);
-        let resolver = if offline { None } else { Some(resolver(look_ups.options(snapshot.registry()))?) };
+        let resolver = if offline { None } else { Some(resolver(look_ups.options(&snapshot))?) };
         let mut stdout = anstream::AutoStream::auto(std::io::stdout()).lock();
         let mut exit = Exit::Fine;
         for document in manifest::read(files, std::io::stdin()) {
@@ -231,7 +231,7 @@ impl Run<'_> {
             namespace: &candidate.namespace,
             priority: Priority::Normal,
             deadline: Instant::now() + timeout,
-            wait: &|| Some(()),
+            wait: &|_| Some(Leave::until_the_deadline(())),
         };
         mutate(&subject, rules, &facts, asking).await.with_context(|| candidate.title.clone())
     }

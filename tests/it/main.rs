@@ -10,6 +10,7 @@ mod examples;
 mod executors;
 mod figures;
 mod index;
+mod manifests;
 mod messages;
 mod oracle;
 mod oracles;

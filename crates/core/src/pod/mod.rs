@@ -10,6 +10,7 @@ mod draft;
 pub(crate) mod edit_value;
 pub mod executor;
 mod harden;
+mod limits;
 mod options;
 mod placement;
 mod plan;
@@ -21,7 +22,8 @@ mod wrap;
 
 pub(crate) use command::to_write;
 pub use context::Context;
-pub use executor::{Executor, ExecutorSettings};
+pub use executor::{Executor, ExecutorChoice, ExecutorSettings, Executors};
+pub use limits::{LimitRangeItem, Limits};
 pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pin, Profile};
 pub(crate) use placement::{Placement, Selected};
 pub use plan::{Plan, plan};

@@ -11,5 +11,5 @@ mod render;
 mod view;
 
 pub use options::{ControllerDefaults, Kind, WorkflowOptions};
-pub use plan::{NotAWorkflow, Plan, plan};
+pub use plan::{NotAWorkflow, Plan, look_ups_ahead, plan};
 pub use render::{Controller, Given, Note, Rendered, Version, render};

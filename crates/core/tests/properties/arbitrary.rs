@@ -165,7 +165,7 @@ pub(crate) fn almost_json() -> impl Strategy<Value = String> {
 /// Nothing panics, and what is answered is a patch that applies.
 pub(crate) fn check(text: &str, options: &Options) -> Result<(), TestCaseError> {
     let empty = ImageIndex::default();
-    let indexes = Indexes { operator: &empty, shipped: &empty };
+    let indexes = Indexes::new(&empty, &empty);
     let mut outcomes = Vec::new();
     if let Ok(pod) = Pod::parse(text)
         && let Ok(plan) = pod::plan(&pod, &Context::default(), options, &indexes)

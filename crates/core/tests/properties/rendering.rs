@@ -97,7 +97,7 @@ pub(crate) fn put_on_and_off(pod: &Value) -> Result<(), TestCaseError> {
 /// The pod as the webhook makes it, where it can without asking for an image.
 fn rewritten(pod: &Value) -> Option<Value> {
     let empty = ImageIndex::default();
-    let indexes = Indexes { operator: &empty, shipped: &empty };
+    let indexes = Indexes::new(&empty, &empty);
     let options = Options { profile: Profile::None, ..Options::default() };
     let text = pod.to_string();
     let plan = pod::plan(&Pod::parse(&text).ok()?, &Context::default(), &options, &indexes).ok()?;

@@ -3,6 +3,7 @@
 //! What a controller of Argo 3.1 to 3.3 makes differs little between executors: a volume, some variables, a flag. Each
 //! file here knows one executor's share. `k8sapi` has none of its own but the variable that names it.
 
+mod choice;
 pub(crate) mod docker;
 pub(super) mod emissary;
 pub(crate) mod kubelet;
@@ -12,6 +13,7 @@ mod put_on;
 mod recognise;
 mod unwrap;
 
+pub use choice::{ExecutorChoice, Executors};
 pub(crate) use put_on::is_for_windows;
 pub use put_on::{CannotPutOn, PutOn, Unknown, put_on};
 pub(super) use recognise::{Origin, Own, Role, Shape, recognise};
@@ -32,6 +34,9 @@ pub enum Executor {
 }
 
 impl Executor {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Docker, Self::Kubelet, Self::K8sApi, Self::Pns, Self::Emissary];
+
     /// The name as Argo spells it.
     pub fn name(self) -> &'static str {
         match self {
@@ -48,9 +53,7 @@ impl Executor {
     fn of_variable(value: Option<&str>) -> Option<Self> {
         match value {
             None | Some("") => Some(Self::Docker),
-            Some(name) => [Self::Docker, Self::Kubelet, Self::K8sApi, Self::Pns, Self::Emissary]
-                .into_iter()
-                .find(|e| e.name() == name),
+            Some(name) => Self::ALL.into_iter().find(|executor| executor.name() == name),
         }
     }
 }
