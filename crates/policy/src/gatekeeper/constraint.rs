@@ -50,6 +50,11 @@ pub(super) enum InvalidConstraint {
 }
 
 impl Constraint {
+    /// Its name in verdicts.
+    pub(super) fn policy(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+
     pub(super) fn read(document: &Value, template: &Template) -> Result<Self, InvalidConstraint> {
         let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');

@@ -82,6 +82,16 @@ impl Gatekeeper {
         self.constraints.is_empty()
     }
 
+    /// The constraints, as verdicts name them.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.constraints.iter().map(Constraint::policy)
+    }
+
+    /// Keeps the constraints whose names are wanted; the others are not asked any more.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.constraints.retain(|constraint| wanted(&constraint.policy()));
+    }
+
     /// What each constraint that matches says, in the order of kinds and names. Several violations are several lines.
     pub fn judge(&mut self, request: &Request) -> Vec<Verdict> {
         let review = review(request);
@@ -131,7 +141,7 @@ fn verdict(constraint: &Constraint, found: Result<Vec<Violation>, EvaluationErro
     messages.sort_unstable();
     Verdict {
         engine: Engine::Gatekeeper,
-        policy: format!("{}/{}", constraint.kind, constraint.name),
+        policy: constraint.policy(),
         decision,
         message: unknown.unwrap_or_else(|| messages.join("\n")),
     }
