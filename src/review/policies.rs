@@ -51,6 +51,8 @@ pub struct Assumed {
     pub standards: Vec<String>,
     /// Which PodSecurityPolicies everybody may use; `None` for what the roles among the documents say.
     pub usable: Option<Usable>,
+    /// The cluster's version, 1.N, as far as PodSecurityPolicy differs; `None` for the last that has it, 1.24.
+    pub minor: Option<u32>,
 }
 
 /// See [`Assumed::usable`].
@@ -157,7 +159,12 @@ impl Policies {
             Some(Usable::These(names)) => Authorisation::Policies(names),
             None => Authorisation::Rbac(Rbac::parse(roles).map_err(|error| LoadError::Document(error.to_string()))?),
         };
-        let psp = (!policies.is_empty()).then(|| Psp::new(policies, authorisation, Release::V1_23));
+        let release = match assumed.minor.unwrap_or(24) {
+            ..22 => Release::V1_20,
+            22 => Release::V1_22,
+            23.. => Release::V1_23,
+        };
+        let psp = (!policies.is_empty()).then(|| Psp::new(policies, authorisation, release));
         // Labels hold wherever there are namespaces; a configuration without any is a cluster's defaults.
         let has_labels = !namespaces.is_empty() || configuration.is_some();
         let reads_identity = others.iter().any(|document| identity::document_reads_it(document))

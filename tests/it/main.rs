@@ -12,5 +12,6 @@ mod index;
 mod messages;
 mod oracle;
 mod oracles;
+mod review;
 mod serve;
 mod versions;
