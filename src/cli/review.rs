@@ -80,7 +80,7 @@ pub(super) struct Review {
     #[arg(long)]
     strict: bool,
     /// How long the policies may take for one pod, in seconds; one that takes longer is unknown.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = super::look_ups::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = super::look_ups::seconds)]
     policy_deadline: Duration,
     /// How much memory the policies may take in each process that judges, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=1 << 20))]

@@ -106,6 +106,7 @@ fn executor_options(executor: &Executor) -> ExecutorOptions {
         security_context,
         log_level,
         log_format,
+        platform_commands,
     } = executor;
     let object = |fields: &serde_json::Map<String, Value>| (!fields.is_empty()).then(|| Value::Object(fields.clone()));
     ExecutorOptions {
@@ -135,6 +136,7 @@ fn executor_options(executor: &Executor) -> ExecutorOptions {
             LogFormat::Json => "json",
         }
         .to_owned(),
+        platform_commands: *platform_commands,
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) const DOCKER_REGISTRY: Component =
     Component { program: "docker-registry", variable: "EMISSARY_TEST_DOCKER_REGISTRY" };
 pub(crate) const BUILDAH: Component = Component { program: "buildah", variable: "EMISSARY_TEST_BUILDAH" };
 pub(crate) const UMOCI: Component = Component { program: "umoci", variable: "EMISSARY_TEST_UMOCI" };
+pub(crate) const HELM: Component = Component { program: "helm", variable: "EMISSARY_TEST_HELM" };
+pub(crate) const KUBECTL: Component = Component { program: "kubectl", variable: "EMISSARY_TEST_KUBECTL" };
 /// A folder: etcd, kube-apiserver, kubectl, and what else there is.
 pub(crate) const KUBERNETES: Component = Component { program: "kubernetes", variable: "EMISSARY_TEST_KUBERNETES" };
 /// A folder: the sources of Argo, for the definitions of its kinds.

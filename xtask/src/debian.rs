@@ -109,6 +109,38 @@ impl Package {
     }
 }
 
+/// Unpacks several packages into one folder, in the tree that they have on a machine, unless it is there already. They are
+/// expected to need no library that a bare machine lacks.
+///
+/// # Errors
+/// Where apt or dpkg is missing or fails.
+pub(crate) fn unpack_tree(packages: &[&str], name: &str, cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
+    let components = cache.join("components");
+    let folder = components.join(name);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    create(&components)?;
+    let _alone = lock(&cache.join("lock"), progress)?;
+    // Whoever had the lock before may have been after the same.
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let partial = components.join(format!(".{name}.partial"));
+    remove(&partial)?;
+    let root = partial.join("root");
+    create(&root)?;
+    let mut apt = Apt::new(cache, &partial, progress)?;
+    for package in packages {
+        apt.download(package)?;
+    }
+    progress.step("unpacking");
+    unpack_all(&partial, &root)?;
+    fs::rename(&root, &folder).with_context(|| format!("cannot move the programs to {}", folder.display()))?;
+    remove(&partial)?;
+    Ok(folder)
+}
+
 /// Puts `bin/PROGRAM` into `partial`, which will be renamed `folder`.
 fn place(program: &str, partial: &Path, folder: &Path, needs_libraries: bool) -> anyhow::Result<()> {
     let file = partial.join("bin").join(program);
@@ -212,7 +244,7 @@ fn library_folders(root: &Path) -> Vec<PathBuf> {
 }
 
 /// What a command wrote, or what it complained about.
-fn run(command: &mut Command) -> anyhow::Result<String> {
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
     let output = output(command)?;
     if !output.status.success() {
         let name = command.get_program().to_string_lossy();

@@ -4,9 +4,12 @@ mod cargo;
 mod cluster;
 mod components;
 mod debian;
+mod executor;
+mod generate;
 mod go_module;
 mod image;
 mod kubernetes;
+mod npm;
 mod progress;
 mod sbom;
 mod shell;
@@ -25,12 +28,19 @@ usage: cargo xtask <task>
                                      ARGS              for cargo test, such as a test's name or -- --nocapture
   components                         get the components and print their variables as shell exports, so that a plain
                                      cargo test finds them: eval \"$(cargo xtask components)\"
+  executor [--platform P] [--print-path]
+                                     build the executor's programs as they are shipped; print their sizes and paths
+                                     --platform P      amd64 or arm64, by default this machine's
+                                     --print-path      argoexec's path alone
   image [--print-path] [--profile PROFILE]
                                      build the container image with buildah, static and the same each time, as an OCI
                                      archive under target/image; --print-path prints the archive's path alone
   sbom                               print what the program is made of, as CycloneDX JSON
-  cluster up                         start a control plane with the webhook registered, and print what a shell needs
+  generate                           write the files that are made of others: the copies of image-index.yaml that webhook/ and
+                                     charts/ install, and the chart's README; a test holds them equal
+  cluster up [--node]                start a control plane with the webhook registered, and print what a shell needs
                                      to use it: eval \"$(cargo xtask cluster up)\"; once more: only the webhook anew
+                                     --node   with a node on which pods run, in a network namespace; needs root
   cluster status                     list what runs, and where it logs
   cluster down                       stop it and remove its files
 
@@ -59,10 +69,16 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
     match (words.as_slice(), for_cargo.is_empty()) {
         (["test"], _) => test::run(test::Missing::Fails, &for_cargo),
         (["test", "--allow-missing"], _) => test::run(test::Missing::IsListed, &for_cargo),
+        (["executor"], true) => executor::run(None, false),
+        (["executor", "--print-path"], true) => executor::run(None, true),
+        (["executor", "--platform", platform], true) => executor::run(Some(platform), false),
+        (["executor", "--platform", platform, "--print-path"], true) => executor::run(Some(platform), true),
         (["components"], true) => components::print(),
         (["image", words @ ..], true) => image::run(&image::Wanted::parse(words)?),
         (["sbom"], true) => sbom::print(),
-        (["cluster", "up"], true) => cluster::up(),
+        (["cluster", "up"], true) => cluster::up(cluster::Pods::StayPending),
+        (["cluster", "up", "--node"], true) => cluster::up(cluster::Pods::Run),
+        (["generate"], true) => generate::run(),
         (["cluster", "down"], true) => cluster::down(),
         (["cluster", "status"], true) => cluster::status(),
         ([] | ["help" | "-h" | "--help"], true) => {

@@ -41,7 +41,8 @@ async fn a_namespaces_label_and_limit_range_take_effect_within_a_second() {
         .file("index.yaml", "registry.example.com/shop/report:1.4: {entrypoint: [/usr/bin/report]}");
     let webhook = watching(dry, &cluster.kubeconfig()).start().await;
     let told = is_ready(&webhook).await;
-    assert!(told.contains("[+]cluster ok: watches in step: 2"), "{told}");
+    // Namespaces, LimitRanges, and three of ConfigMaps.
+    assert!(told.contains("[+]cluster ok: watches in step: 5"), "{told}");
     namespace.register([entry("pods", by_url(&webhook), PODS)]).await;
     assert!(!is_rewritten(&namespace.dry_run("pods", &bare_pod("before")).await.unwrap()));
 
@@ -128,7 +129,9 @@ async fn a_named_secret_is_used_by_a_role_that_grants_it_and_no_more() {
         .start()
         .await;
     let told = is_ready(&webhook).await;
-    assert!(told.contains("[+]cluster ok: watches in step: 2"), "{told}");
+    // The ConfigMaps are not granted here, and are all that is forbidden.
+    let forbidden = told.matches("is forbidden").count();
+    assert_eq!((forbidden, told.matches("cannot list resource \"configmaps\"").count()), (3, 3), "{told}");
     namespace.register([entry("pods", by_url(&webhook), PODS)]).await;
 
     let denied = namespace.dry_run("pods", &private_pod(&registry)).await.unwrap_err();

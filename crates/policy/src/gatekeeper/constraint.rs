@@ -1,9 +1,11 @@
 use super::matching::{InvalidMatch, Matching};
+use super::native;
 use super::schema;
-use super::template::Template;
+use super::template::{Program, Template};
 use super::text;
 use crate::rego::Input;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// The enforcement point of Gatekeeper's webhook.
 const WEBHOOK: &str = "validation.gatekeeper.sh";
@@ -16,6 +18,8 @@ pub(super) struct Constraint {
     pub(super) matching: Matching,
     /// With the schema's defaults.
     pub(super) parameters: Input,
+    /// The constraint as expressions see it; null where the template is in Rego.
+    pub(super) params: Arc<Value>,
     pub(super) action: Action,
 }
 
@@ -72,6 +76,10 @@ impl Constraint {
             kind: template.kind.clone(),
             name: name.to_owned(),
             matching: Matching::read(spec)?,
+            params: Arc::new(match template.program {
+                Program::Native(_) => native::params(spec.get("parameters").map(|_| &parameters)),
+                Program::Rego { .. } => Value::Null,
+            }),
             parameters: Input::new(&parameters),
             action: Action::read(spec)?,
         })
