@@ -168,7 +168,8 @@ fn constraints_say_what_gatekeeper_says() {
     let stems = stems(&files[1]);
     let (mut complaints, mut compared) = (Vec::new(), 0);
     for (at, case) in cases.iter().enumerate() {
-        let lines = found[&at].iter().filter(|line| line["engine"] == "gatekeeper");
+        // No constraint may match at all.
+        let lines = found.get(&at).into_iter().flatten().filter(|line| line["engine"] == "gatekeeper");
         let mut lines: BTreeMap<&str, &Value> =
             lines.map(|line| (stems[line["policy"].as_str().unwrap()].as_str(), line)).collect();
         for expected in case["verdicts"].as_array().unwrap() {
