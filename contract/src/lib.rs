@@ -4,6 +4,14 @@
 //! same in every version, its documentation says since when.
 #![warn(missing_docs)]
 
+pub mod duration;
+pub mod platform;
+pub mod template;
+
+pub use duration::go_duration;
+pub use platform::PlatformCommands;
+pub use template::Template;
+
 /// Labels that Argo's controller puts on pods.
 pub mod label {
     /// The name of the Workflow that a pod belongs to; the controller's informer selects by it.
@@ -56,6 +64,15 @@ pub mod variable {
     pub const WAIT_FOR_READY: &str = "ARGO_WAIT_FOR_READY";
     /// Tells the supervisor that it does init's work too: 4.1, init-less layout.
     pub const INITLESS: &str = "ARGO_INITLESS_POD";
+    /// A JSON array of further arguments, by the file's path, because they were too long: 3.7.10 and later.
+    pub const CONTAINER_ARGS_FILE: &str = "ARGO_CONTAINER_ARGS_FILE";
+    /// Holds the user's process back until a file [`super::file::BEFORE`] exists.
+    pub const PAUSE_BEFORE: &str = "ARGO_DEBUG_PAUSE_BEFORE";
+    /// Holds the container's end back until a file [`super::file::AFTER`] exists.
+    pub const PAUSE_AFTER: &str = "ARGO_DEBUG_PAUSE_AFTER";
+    /// The commands of an image that runs another one on each platform, as [`super::PlatformCommands`]. Written by the
+    /// webhook, read by our executor, unknown to Argo's.
+    pub const PLATFORM_COMMANDS: &str = "EMISSARY_PLATFORM_COMMANDS";
     /// What all variables of the kubelet executor begin with.
     pub const KUBELET_PREFIX: &str = "ARGO_KUBELET_";
 }
@@ -112,6 +129,50 @@ pub mod path {
     pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
     /// The progress file's place.
     pub const PROGRESS: &str = "/var/run/argo/progress";
+    /// The template as `init` or the supervisor left it.
+    pub const TEMPLATE: &str = "/var/run/argo/template";
+    /// A folder a container, with the files of [`super::file`].
+    pub const CONTAINERS: &str = "/var/run/argo/ctr";
+    /// Copies of output parameters, each under its own path.
+    pub const OUTPUT_PARAMETERS: &str = "/var/run/argo/outputs/parameters";
+    /// Output artifacts, each under its own path with `.tgz` behind it.
+    pub const OUTPUT_ARTIFACTS: &str = "/var/run/argo/outputs/artifacts";
+    /// How far the supervisor is: 4.1, init-less layout.
+    pub const STATUS: &str = "/var/run/argo/status";
+    /// Where input artifacts are, each under its name.
+    pub const INPUT_ARTIFACTS: &str = "/argo/inputs/artifacts";
+    /// A script template's source.
+    pub const SCRIPT: &str = "/argo/staging/script";
+    /// A resource template's manifest.
+    pub const MANIFEST: &str = "/tmp/manifest.yaml";
+    /// Where the kubelet reads a container's last words, unless the container says otherwise (Kubernetes API).
+    pub const TERMINATION_LOG: &str = "/dev/termination-log";
+}
+
+/// Files in a container's folder under [`path::CONTAINERS`].
+pub mod file {
+    /// The exit code, decimal, once the container's outputs are saved.
+    pub const EXIT_CODE: &str = "exitcode";
+    /// A signal's number, decimal, for the container's process; removed by whoever delivers it.
+    pub const SIGNAL: &str = "signal";
+    /// What the process wrote to its standard output, where that is asked for.
+    pub const STDOUT: &str = "stdout";
+    /// What it wrote to both, as it came: 3.3 and later.
+    pub const COMBINED: &str = "combined";
+    /// Ends the pause of [`super::variable::PAUSE_BEFORE`].
+    pub const BEFORE: &str = "before";
+    /// Ends the pause of [`super::variable::PAUSE_AFTER`].
+    pub const AFTER: &str = "after";
+}
+
+/// Exit codes that are the executor's own.
+pub mod exit {
+    /// The executor itself failed: no template, no such command, an output that cannot be saved.
+    pub const FAILURE: u8 = 64;
+    /// The supervisor failed before the user's process could start: 4.1, init-less layout.
+    pub const BEFORE_MAIN: u8 = 65;
+    /// Added to a signal's number when the signal ended the process.
+    pub const SIGNALLED: u8 = 128;
 }
 
 /// The verbs of `argoexec` that a pod's specification shows.
@@ -122,10 +183,16 @@ pub mod verb {
     pub const INIT: &str = "init";
     /// What container `wait` runs.
     pub const WAIT: &str = "wait";
+    /// Sends a signal; what the controller runs in containers that are to end: 3.4 and later.
+    pub const KILL: &str = "kill";
+    /// Wraps an artifact plugin's process: 4.0 and later.
+    pub const ARTIFACT_PLUGIN_SIDECAR: &str = "artifact-plugin-sidecar";
 }
 
 /// The program's file name.
 pub const PROGRAM: &str = "argoexec";
+/// The file name of the program beside ours that does every verb which ours does not.
+pub const TASKS: &str = "argoexec-tasks";
 /// The value of [`variable::TEMPLATE`] when the template is in a ConfigMap because it was too long: 3.6 and later.
 pub const OFFLOADED: &str = "offloaded";
 /// Go's zero time: no deadline.

@@ -4,6 +4,7 @@ mod cargo;
 mod cluster;
 mod components;
 mod debian;
+mod executor;
 mod go_module;
 mod kubernetes;
 mod progress;
@@ -23,6 +24,10 @@ usage: cargo xtask <task>
                                      ARGS              for cargo test, such as a test's name or -- --nocapture
   components                         get the components and print their variables as shell exports, so that a plain
                                      cargo test finds them: eval \"$(cargo xtask components)\"
+  executor [--platform P] [--print-path]
+                                     build the executor's programs as they are shipped; print their sizes and paths
+                                     --platform P      amd64 or arm64, by default this machine's
+                                     --print-path      argoexec's path alone
   cluster up                         start a control plane with the webhook registered, and print what a shell needs
                                      to use it: eval \"$(cargo xtask cluster up)\"; once more: only the webhook anew
   cluster status                     list what runs, and where it logs
@@ -53,6 +58,10 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
     match (words.as_slice(), for_cargo.is_empty()) {
         (["test"], _) => test::run(test::Missing::Fails, &for_cargo),
         (["test", "--allow-missing"], _) => test::run(test::Missing::IsListed, &for_cargo),
+        (["executor"], true) => executor::run(None, false),
+        (["executor", "--print-path"], true) => executor::run(None, true),
+        (["executor", "--platform", platform], true) => executor::run(Some(platform), false),
+        (["executor", "--platform", platform, "--print-path"], true) => executor::run(Some(platform), true),
         (["components"], true) => components::print(),
         (["cluster", "up"], true) => cluster::up(),
         (["cluster", "down"], true) => cluster::down(),

@@ -1,0 +1,127 @@
+//! The command line, as controllers of Argo 3.1 to 4.1 write it.
+//!
+//! Flags come and go between versions and few of them mean anything here, so every flag parses: what has a value is known by
+//! a table of those that have none. After `--` nothing is a flag.
+
+use std::ffi::{OsStr, OsString};
+
+/// Flags without a value, in any version of Argo.
+const SWITCHES: [&str; 6] =
+    ["--insecure-skip-tls-verify", "--disable-compression", "--help", "-h", "--version", "--verbose"];
+
+/// A command line, taken apart.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    /// The first word that is not a flag.
+    pub(crate) verb: String,
+    /// Below which the contract's files are.
+    pub(crate) root: Option<String>,
+    /// Whether to say on standard error what is being done.
+    pub(crate) verbose: bool,
+    /// The signal of `kill --signal N PID`.
+    pub(crate) signal: Option<String>,
+    /// Everything behind the verb that is not a flag.
+    pub(crate) words: Vec<OsString>,
+}
+
+impl Arguments {
+    /// Takes apart what follows the program's name.
+    pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Self {
+        let mut parsed = Self::default();
+        let mut line = line.into_iter().peekable();
+        while let Some(word) = line.next() {
+            let text = word.to_str().unwrap_or_default();
+            if text == "--" {
+                parsed.words.extend(line);
+                break;
+            }
+            if text.len() > 1 && text.starts_with('-') {
+                let (name, value) = match text.split_once('=') {
+                    Some((name, value)) => (name, Some(value.to_owned())),
+                    None if SWITCHES.contains(&text) => (text, None),
+                    // One that is not known and has nothing behind it has no value either.
+                    None => (text, line.next_if(|next| next != "--").and_then(|value| value.into_string().ok())),
+                };
+                parsed.flag(name, value);
+            } else if parsed.verb.is_empty() {
+                text.clone_into(&mut parsed.verb);
+            } else {
+                parsed.words.push(word);
+                // The user's command has flags of its own.
+                if parsed.verb == emissary_contract::verb::EMISSARY {
+                    parsed.words.extend(line);
+                    break;
+                }
+            }
+        }
+        parsed
+    }
+
+    fn flag(&mut self, name: &str, value: Option<String>) {
+        match name {
+            "--root" => self.root = value,
+            "--signal" => self.signal = value,
+            "--loglevel" => self.verbose = matches!(value.as_deref(), Some("debug" | "trace")),
+            "--help" | "-h" if self.verb.is_empty() => "help".clone_into(&mut self.verb),
+            "--version" if self.verb.is_empty() => "version".clone_into(&mut self.verb),
+            _ => {}
+        }
+    }
+
+    /// The word at a place, as text.
+    pub(crate) fn word(&self, place: usize) -> Option<&str> {
+        self.words.get(place).map(OsString::as_os_str).and_then(OsStr::to_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(line: &str) -> Arguments {
+        Arguments::parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn lines_of_every_version_are_read() {
+        let cases: &[(&str, &str, &[&str])] = &[
+            ("emissary -- sh -c x", "emissary", &["sh", "-c", "x"]),
+            ("emissary --loglevel info --log-format text -- true", "emissary", &["true"]),
+            ("emissary --loglevel info --log-format text --gloglevel 0 -- a -- b", "emissary", &["a", "--", "b"]),
+            ("emissary --", "emissary", &[]),
+            ("emissary sh -c x", "emissary", &["sh", "-c", "x"]),
+            ("emissary --a-new-switch -- x", "emissary", &["x"]),
+            ("emissary --never-heard-of=1 --nor-of 2 -- x", "emissary", &["x"]),
+            ("--loglevel debug emissary -- x", "emissary", &["x"]),
+            ("init --loglevel info --pod-annotations /argo/podmetadata/annotations", "init", &[]),
+            ("wait --loglevel info --log-format text --kubeconfig=/kube/config", "wait", &[]),
+            ("kill 15 1", "kill", &["15", "1"]),
+            ("kill --signal 9 1", "kill", &["1"]),
+            ("--insecure-skip-tls-verify kill 15 1", "kill", &["15", "1"]),
+            ("--help", "help", &[]),
+            ("", "", &[]),
+        ];
+        for (line, verb, words) in cases {
+            let parsed = parse(line);
+            assert_eq!((parsed.verb.as_str(), parsed.words.len()), (*verb, words.len()), "{line}");
+            assert!(parsed.words.iter().zip(*words).all(|(found, expected)| found == expected), "{line}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn few_flags_mean_anything() {
+        let parsed = parse("emissary --loglevel=debug --root /x -- y --root /z");
+        assert!(parsed.verbose);
+        assert_eq!(parsed.root.as_deref(), Some("/x"));
+        assert!(!parse("emissary --loglevel info -- x").verbose);
+        assert_eq!(parse("kill --signal 9 1").signal.as_deref(), Some("9"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read(line in proptest::collection::vec("[-a-z= ]{0,8}", 0..8)) {
+            Arguments::parse(line.into_iter().map(OsString::from));
+        }
+    }
+}
