@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use crate::cargo::cargo;
 
 /// A package of the image, and the profile that it is built with.
-const PACKAGES: [(&str, &str); 1] = [("argoexec", "executor")];
+const PACKAGES: [(&str, &str); 2] = [("argoexec", "executor"), ("argoexec-tasks", "executor")];
 
 /// A platform of the image.
 #[derive(Debug)]
