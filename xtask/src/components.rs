@@ -35,6 +35,8 @@ enum Source {
     Kubernetes,
     /// No program but files, in a folder.
     Module(go_module::Module),
+    /// Built from a Go module's package, by its folder in the module.
+    Program(go_module::Module, &'static str),
 }
 
 /// Every component there is.
@@ -79,6 +81,19 @@ pub(crate) const TABLE: &[Component] = &[
         }),
         install: "install Go (https://go.dev/dl)",
     },
+    Component {
+        program: "versitygw",
+        variable: "EMISSARY_TEST_VERSITYGW",
+        source: Source::Program(
+            go_module::Module {
+                path: "github.com/versity/versitygw",
+                version: "v1.8.0",
+                sum: "h1:au+wI+aybno/STsQiSm35Uu6Q6iK5MWReQxgO6SEMFc=",
+            },
+            "cmd/versitygw",
+        ),
+        install: "install Go (https://go.dev/dl)",
+    },
 ];
 
 /// Finds or gets every component, and says what it does; one that cannot be had is named, and does not keep the others.
@@ -115,6 +130,8 @@ impl Component {
                 .map_or_else(|| package.provision(self.program, cache, &progress), Ok),
             Source::Kubernetes => kubernetes::provision(self.variable, cache, &progress),
             Source::Module(module) => module.provision(cache, &progress),
+            Source::Program(module, package) => on_path(self.program, env::var_os("PATH").as_deref())
+                .map_or_else(|| module.program(package, cache, &progress), Ok),
         };
         match found {
             Ok(program) => {

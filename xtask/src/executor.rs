@@ -76,6 +76,11 @@ impl Platform {
         if architecture != env::consts::ARCH && env::var_os(&variable).is_none() {
             cargo.env(variable, &linker);
         }
+        // What is C in it is for no library of C, so that any compiler for the machine will do.
+        let variable = format!("CC_{}", target.replace('-', "_"));
+        if env::var_os(&variable).is_none() {
+            cargo.env(variable, if architecture == env::consts::ARCH { "cc" } else { &linker });
+        }
         let output = cargo.output().context("cannot start cargo")?;
         if !output.status.success() {
             bail!(

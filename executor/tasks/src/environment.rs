@@ -11,6 +11,9 @@ use crate::retry::Backoff;
 /// How long a container may take to end where the pod says nothing (Kubernetes' own default).
 const GRACE: Duration = Duration::from_secs(30);
 
+/// How often a resource is looked at where nothing else is said (Argo's own).
+const RESOURCE_TICK: Duration = Duration::from_secs(5);
+
 /// What the environment says.
 #[derive(Debug)]
 pub(crate) struct Environment {
@@ -36,6 +39,8 @@ pub(crate) struct Environment {
     pub(crate) grace: Duration,
     /// How often progress is reported; nothing where it is not.
     pub(crate) progress_tick: Option<Duration>,
+    /// How often a resource is looked at.
+    pub(crate) resource_tick: Duration,
     /// Where the API server is, as `host:port`.
     pub(crate) api: Option<String>,
     /// How stores are asked again.
@@ -70,6 +75,7 @@ impl Environment {
                 .and_then(|seconds| seconds.parse().ok())
                 .map_or(GRACE, Duration::from_secs),
             progress_tick,
+            resource_tick: ticks("RESOURCE_STATE_CHECK_INTERVAL").unwrap_or(RESOURCE_TICK),
             api: host.map(|host| format!("{host}:{port}")),
             backoff: Backoff::read(text),
         }

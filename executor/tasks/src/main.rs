@@ -5,7 +5,6 @@
 
 // Arguments, failures and files are argoexec's own, from the same sources: whoever calls cannot tell the two apart.
 #[path = "../../argoexec/src/arguments.rs"]
-#[expect(dead_code, reason = "flags of argoexec's own verbs")]
 mod arguments;
 mod beneath;
 mod environment;
@@ -18,6 +17,7 @@ mod init;
 mod pack;
 mod pod;
 mod report;
+mod resource;
 mod retry;
 #[path = "../../argoexec/src/shared.rs"]
 #[expect(dead_code, reason = "places of argoexec's own verbs")]
@@ -38,6 +38,8 @@ use crate::shared::Shared;
 
 /// The verb that does the work of `init` and `wait`: 4.1, init-less layout.
 const SUPERVISOR: &str = "supervisor";
+/// The verb of a resource template's main container.
+const RESOURCE: &str = "resource";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse(std::env::args_os().skip(1));
@@ -64,8 +66,12 @@ fn run(arguments: &Arguments, environment: Environment, shared: Shared) -> Resul
         verb::INIT => runtime.block_on(init::until_told(&pod::Pod::of_variable(environment, shared, verbose)?)),
         verb::WAIT => runtime.block_on(wait::run(&pod::Pod::of_file(environment, shared, verbose)?)),
         SUPERVISOR => runtime.block_on(supervisor::run(&pod::Pod::of_variable(environment, shared, verbose)?)),
-        other => {
-            Err(Failure::own(format!("argoexec does not know the verb {other:?}; it knows init, wait, supervisor")))
+        RESOURCE => {
+            let pod = pod::Pod::of_file(environment, shared, verbose)?;
+            runtime.block_on(resource::run(&pod, arguments.word(0).unwrap_or_default()))
         }
+        other => Err(Failure::own(format!(
+            "argoexec does not know the verb {other:?}; it knows init, wait, supervisor and resource"
+        ))),
     }
 }

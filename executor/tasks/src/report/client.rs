@@ -17,38 +17,61 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(5);
 /// The longest token, namespace or bundle of certificates, bytes.
 const LONGEST: u64 = 1 << 20;
+const JSON: &str = "application/json";
+const MERGE: Call = Call::Patch("application/merge-patch+json");
 /// What is shown of an answer at most, characters.
 const SHOWN: usize = 500;
 
+/// The longest answer that is read, bytes. An object is at most 1.5 MiB as it is stored.
+const LONGEST_ANSWER: usize = 8 << 20;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Get,
+    Create,
+    Replace,
+    Delete,
+    /// A patch, by its media type.
+    Patch(&'static str),
+}
+
 /// What the API server said.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Done,
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Answer {
+    /// The object, where the answer is one.
+    #[error("done")]
+    Done(Value),
     /// There is one of that name.
+    #[error("there is one of that name")]
     Exists,
     /// The service account may not.
+    #[error("{0}")]
     Forbidden(String),
     /// There is no such object, or no such kind.
+    #[error("{0}")]
     Missing(String),
     /// It will be refused again.
+    #[error("{0}")]
     Refused(String),
     /// Worth another try.
+    #[error("{0}")]
     Later(String),
 }
 
 /// The way to the API server, as the pod's service account.
 #[derive(Debug)]
-pub(super) struct Client<'a> {
+pub(crate) struct Client<'a> {
     pod: &'a Pod,
     client: reqwest::Client,
     /// The folder that the kubelet keeps the account in.
     account: PathBuf,
-    results: String,
-    pods: String,
+    server: String,
+    namespace: String,
 }
 
 impl<'a> Client<'a> {
-    pub(super) fn new(pod: &'a Pod) -> Result<Self, Failure> {
+    pub(crate) fn new(pod: &'a Pod) -> Result<Self, Failure> {
         let account = pod.shared.place(path::SERVICE_ACCOUNT);
         let missing = |what: &str| {
             format!(
@@ -74,53 +97,67 @@ impl<'a> Client<'a> {
             .pool_idle_timeout(IDLE)
             .build()
             .doing(|| "cannot make a client for the API server".to_owned())?;
-        let namespace = namespace.trim();
-        Ok(Self {
-            results: format!("https://{server}/apis/argoproj.io/v1alpha1/namespaces/{namespace}/workflowtaskresults"),
-            pods: format!("https://{server}/api/v1/namespaces/{namespace}/pods"),
-            pod,
-            client,
-            account,
-        })
+        let server = format!("https://{server}");
+        Ok(Self { server, namespace: namespace.trim().to_owned(), pod, client, account })
+    }
+
+    /// The pod's namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     pub(super) async fn create_result(&self, result: &Value) -> Answer {
-        self.call(Method::POST, &self.results, "application/json", result).await
+        self.call(Call::Create, &self.results(), Some(result)).await
     }
 
     pub(super) async fn patch_result(&self, result: &Value) -> Answer {
         let name = self.pod.environment.node.as_deref().unwrap_or_default();
-        self.call(Method::PATCH, &format!("{}/{name}", self.results), "application/merge-patch+json", result).await
+        self.call(MERGE, &format!("{}/{name}", self.results()), Some(result)).await
     }
 
     pub(super) async fn patch_pod(&self, patch: &Value) -> Answer {
         let (name, _) = &self.pod.environment.pod;
-        self.call(Method::PATCH, &format!("{}/{name}", self.pods), "application/merge-patch+json", patch).await
+        self.call(MERGE, &format!("/api/v1/namespaces/{}/pods/{name}", self.namespace), Some(patch)).await
     }
 
-    async fn call(&self, method: Method, url: &str, kind: &str, body: &Value) -> Answer {
+    fn results(&self) -> String {
+        format!("/apis/argoproj.io/v1alpha1/namespaces/{}/workflowtaskresults", self.namespace)
+    }
+
+    /// One call. The path begins with a slash.
+    pub(crate) async fn call(&self, call: Call, path: &str, body: Option<&Value>) -> Answer {
         // Read anew: the kubelet renews it.
         let token = match read_text(&self.account.join("token"), LONGEST) {
             Ok(token) => token,
             Err(error) => return Answer::Refused(format!("cannot read the service account's token: {error}")),
         };
-        let request = self.client.request(method, url).bearer_auth(token.trim()).header("content-type", kind);
-        let mut response = match request.body(body.to_string()).send().await {
+        let (method, kind) = match call {
+            Call::Get => (Method::GET, JSON),
+            Call::Create => (Method::POST, JSON),
+            Call::Replace => (Method::PUT, JSON),
+            Call::Delete => (Method::DELETE, JSON),
+            Call::Patch(kind) => (Method::PATCH, kind),
+        };
+        let mut request = self.client.request(method, format!("{}{path}", self.server)).bearer_auth(token.trim());
+        if let Some(body) = body {
+            request = request.header("content-type", kind).body(body.to_string());
+        }
+        let mut response = match request.send().await {
             Ok(response) => response,
             Err(error) => return Answer::Later(crate::storage::chain(&error.without_url())),
         };
         let status = response.status();
-        if status.is_success() {
-            return Answer::Done;
-        }
         let mut text = Vec::new();
         while let Ok(Some(chunk)) = response.chunk().await {
             text.extend_from_slice(&chunk);
-            if text.len() as u64 > LONGEST {
+            if text.len() > LONGEST_ANSWER {
                 break;
             }
         }
         let answer: Value = serde_json::from_slice(&text).unwrap_or_default();
+        if status.is_success() {
+            return Answer::Done(answer);
+        }
         let message: String =
             answer.get("message").and_then(Value::as_str).unwrap_or_default().chars().take(SHOWN).collect();
         let why = format!("the API server answered {status}: {message}");

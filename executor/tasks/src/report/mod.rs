@@ -15,7 +15,7 @@ use crate::files;
 use crate::pod::Pod;
 use crate::retry::Backoff;
 
-use client::{Answer, Client};
+pub(crate) use client::{Answer, Call, Client};
 
 /// Says whether more is to come: 3.5.2 and later.
 const COMPLETED: &str = "workflows.argoproj.io/report-outputs-completed";
@@ -133,13 +133,13 @@ impl<'a> Report<'a> {
                 Channel::File => return Ok(()),
             };
             match answer {
-                Answer::Done | Answer::Exists => return Ok(()),
+                Answer::Done(_) | Answer::Exists => return Ok(()),
                 Answer::Forbidden(_) | Answer::Missing(_) if self.channel.get() == Channel::TaskResult => {
                     self.pod.say(|| "there are no WorkflowTaskResults for this pod: annotating it".to_owned());
                     self.channel.set(Channel::Annotations);
                     // What was refused first says more than that the pod may not be annotated either.
                     return match self.annotate(word).await {
-                        Answer::Done => Ok(()),
+                        Answer::Done(_) => Ok(()),
                         _ => {
                             self.channel.set(Channel::TaskResult);
                             let (Answer::Forbidden(why) | Answer::Missing(why)) = answer else { return Ok(()) };
@@ -164,7 +164,7 @@ impl<'a> Report<'a> {
     /// Patches the result, or makes it where it is not there; in this order where something is to be told, in the other at
     /// the beginning.
     async fn put_result(&self, word: &Word, last: bool) -> Answer {
-        let Some(client) = &self.client else { return Answer::Done };
+        let Some(client) = &self.client else { return Answer::Done(Value::Null) };
         let result = self.result(word, last);
         let first = !last && word.fields().is_empty();
         if !first {
@@ -181,7 +181,7 @@ impl<'a> Report<'a> {
     }
 
     async fn annotate(&self, word: &Word) -> Answer {
-        let Some(client) = &self.client else { return Answer::Done };
+        let Some(client) = &self.client else { return Answer::Done(Value::Null) };
         let mut annotations = Map::new();
         if !word.outputs.is_empty() {
             annotations.insert(OUTPUTS.to_owned(), Value::from(word.outputs.clone()).to_string().into());

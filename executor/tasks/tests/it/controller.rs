@@ -229,3 +229,106 @@ fn a_supervisor_that_fails_completes_its_result() {
     assert_eq!(pod.run("supervisor").code, 64);
     assert_eq!(completed(&cluster.result("supervised").unwrap()), "true");
 }
+
+/// A resource template, as what its main container runs.
+fn resource(cluster: &Cluster, node: &str, resource: Value, parameters: Value) -> Pod {
+    cluster
+        .pod("resources", node, json!({ "resource": resource, "outputs": { "parameters": parameters } }))
+        .with("RESOURCE_STATE_CHECK_INTERVAL", "20ms")
+}
+
+fn manifest(name: &str, data: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  labels: {{a: b}}\ndata:\n  state: {data}\n")
+}
+
+fn with_resources() -> Option<&'static Cluster> {
+    let cluster = cluster()?;
+    cluster.apply(&account(
+        "resources",
+        json!([
+            { "apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"] },
+            { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "get", "patch", "update", "delete"] },
+        ]),
+    ));
+    Some(cluster)
+}
+
+#[test]
+fn a_resource_is_made_waited_for_and_read() {
+    let Some(cluster) = with_resources() else { return };
+    let template = json!({
+        "action": "create", "manifest": manifest("made", "new"),
+        "successCondition": "data.state == done", "failureCondition": "data.state in (failed, lost)",
+    });
+    let parameters = json!([
+        { "name": "path", "valueFrom": { "jsonPath": "{.metadata.name}-{.data.state}" } },
+        { "name": "jq", "valueFrom": { "jqFilter": ".metadata.labels.a" } },
+        { "name": "default", "valueFrom": { "jsonPath": "{.none}", "default": "d" } },
+    ]);
+    let pod = resource(cluster, "made", template.clone(), parameters);
+    let mut command = pod.start_with(&["resource", "create"]);
+    until("the object", || cluster.kubectl(&["get", "configmap", "made"]).is_some());
+    assert!(command.is_running());
+    cluster.kubectl(&["patch", "configmap", "made", "-p", "{\"data\":{\"state\":\"done\"}}"]).unwrap();
+    command.end().is_fine();
+    let result = cluster.result("made").unwrap();
+    assert_eq!(completed(&result), "true");
+    let values: Vec<_> = result["outputs"]["parameters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|parameter| parameter["value"].as_str().unwrap())
+        .collect();
+    assert_eq!(values, ["made-done", "b", "d"]);
+
+    let mut failing = template;
+    failing["manifest"] = manifest("fails", "failed").into();
+    let pod = resource(cluster, "fails", failing, json!([]));
+    let ended = pod.start_with(&["resource", "create"]).end();
+    assert_eq!(ended.code, 64);
+    assert_eq!(ended.last_words, "failure condition 'data.state in (failed, lost)' evaluated true");
+    assert_eq!(completed(&cluster.result("fails").unwrap()), "true");
+}
+
+#[test]
+fn every_action_does_what_it_says() {
+    let Some(cluster) = with_resources() else { return };
+    let state = || cluster.kubectl(&["get", "configmap", "acted", "-o", "jsonpath={.data.state}"]);
+    let cases = [
+        ("apply", json!({ "manifest": manifest("acted", "one") }), Some("one")),
+        ("apply", json!({ "manifest": manifest("acted", "two") }), Some("two")),
+        ("replace", json!({ "manifest": manifest("acted", "three") }), Some("three")),
+        ("patch", json!({ "manifest": manifest("acted", "four") }), Some("four")),
+        ("patch", json!({ "manifest": manifest("acted", "five"), "mergeStrategy": "merge" }), Some("five")),
+        ("get", json!({ "manifest": manifest("acted", "ignored") }), Some("five")),
+        ("delete", json!({ "manifest": manifest("acted", "ignored") }), None),
+        // Once more, as after a restart.
+        ("delete", json!({ "manifest": manifest("acted", "ignored") }), None),
+    ];
+    for (action, template, expected) in cases {
+        resource(cluster, "acted", template, json!([])).start_with(&["resource", action]).end().is_fine();
+        assert_eq!(state().as_deref(), expected, "{action}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_resource_is_told() {
+    let Some(cluster) = with_resources() else { return };
+    let cases = [
+        ("create", json!({ "manifest": "a: 1" }), "no apiVersion"),
+        ("create", json!({ "manifest": ": [" }), "not one YAML document"),
+        ("create", json!({ "manifest": "apiVersion: v1\nkind: None" }), "no kind None"),
+        ("create", json!({ "manifest": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}" }), "403"),
+        ("get", json!({ "manifest": manifest("absent", "x") }), "404"),
+        ("get", json!({ "manifest": "apiVersion: v1/../../..\nkind: ConfigMap" }), "is none"),
+        ("explode", json!({}), "is not known"),
+        ("create", json!({ "manifest": manifest("x", "x"), "flags": ["--validate=false"] }), "kubectl"),
+        ("create", json!({ "manifest": manifest("x", "x"), "successCondition": "a b c" }), "successCondition"),
+    ];
+    for (action, template, expected) in cases {
+        let ended = resource(cluster, "wrong", template.clone(), json!([])).start_with(&["resource", action]).end();
+        assert_eq!(ended.code, 64, "{template}");
+        assert!(ended.last_words.contains(expected), "{template}: {}", ended.last_words);
+    }
+    assert_eq!(completed(&cluster.result("wrong").unwrap()), "true");
+}

@@ -76,10 +76,15 @@ impl Pod {
     }
 
     pub(crate) fn start(&self, verb: &str) -> Running<'_> {
+        self.start_with(&[verb])
+    }
+
+    /// With words behind the verb.
+    pub(crate) fn start_with(&self, words: &[&str]) -> Running<'_> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_argoexec-tasks"));
         command.env_clear().env("ARGO_TEMPLATE", self.template.to_string()).envs(self.variables.iter().cloned());
         // As controllers of 3.7 and later write it.
-        command.args([verb, "--loglevel", "debug", "--log-format", "text", "--gloglevel", "0"]);
+        command.args(words).args(["--loglevel", "debug", "--log-format", "text", "--gloglevel", "0"]);
         command.arg("--root").arg(self.folder.path()).stdin(Stdio::null()).stderr(Stdio::piped());
         Running { pod: self, child: Some(command.spawn().unwrap()) }
     }
