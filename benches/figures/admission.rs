@@ -89,7 +89,7 @@ fn row(world: &World, name: &str, body: &[u8], variables: &str) {
     let request = AdmissionRequest::parse(body).unwrap();
     let object = request.object().unwrap();
     let (options, indexes) = (snapshot.pod(), snapshot.indexes());
-    let context = pod::Context { name: request.name.as_deref(), namespace_restricted: false };
+    let context = pod::Context { name: request.name.as_deref(), ..pod::Context::default() };
     let plan = || pod::plan(&Pod::parse(object).unwrap(), &context, options, &indexes);
     let answers = plan().map(|plan| answers(world, &plan)).unwrap_or_default();
 

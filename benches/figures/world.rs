@@ -29,7 +29,7 @@ struct Alone(Arc<Keyring>);
 
 impl Surroundings for Alone {
     fn facts(&self, _: &Subject<'_>) -> Facts {
-        Facts { namespace_labels: Vec::new(), keyring: Arc::clone(&self.0) }
+        Facts { keyring: Arc::clone(&self.0), ..Facts::default() }
     }
 }
 
@@ -56,7 +56,7 @@ impl World {
             settings,
             surroundings: Arc::new(Alone(Arc::new(Keyring::anonymous()))),
             resolver: resolver.clone(),
-            waiting: Waiting::new(32, 8),
+            waiting: Waiting::new((&snapshot.settings.admission).into()),
             dry_runs: DryRuns::default(),
             metrics: admission::Metrics::register(&mut Registry::default()),
         });

@@ -16,6 +16,9 @@ pub use template::Template;
 pub mod label {
     /// The name of the Workflow that a pod belongs to; the controller's informer selects by it.
     pub const WORKFLOW: &str = "workflows.argoproj.io/workflow";
+    /// Which controller a Workflow and its pods belong to, where controllers share a cluster: each looks at those with its
+    /// own `instanceID`, one without such an id at those without this label.
+    pub const INSTANCE_ID: &str = "workflows.argoproj.io/controller-instanceid";
     /// What a pod that runs no template is for: `agent`, `artifact-gc`.
     pub const COMPONENT: &str = "workflows.argoproj.io/component";
 }

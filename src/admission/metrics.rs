@@ -1,5 +1,7 @@
 use super::answer::Response;
 use crate::mutation::Kind;
+use crate::settings::Belonging;
+use emissary_core::outcome::Outcome;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,6 +14,7 @@ use std::time::Duration;
 pub struct Metrics {
     answers: Family<Answered, Counter>,
     duration: Histogram,
+    of_no_controller: Family<OfNoController, Counter>,
     unreadable: Counter,
     panics: Counter,
 }
@@ -24,6 +27,11 @@ struct Answered {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfNoController {
+    reason: &'static str,
+}
+
 impl Metrics {
     /// Registers them.
     pub fn register(registry: &mut Registry) -> Self {
@@ -31,16 +39,23 @@ impl Metrics {
             answers: Family::default(),
             // 50 µs, what a warm admission takes, to 26 s, what the API server's longest timeout leaves.
             duration: Histogram::new(exponential_buckets(50e-6, 2.0, 20)),
+            of_no_controller: Family::default(),
             unreadable: Counter::default(),
             panics: Counter::default(),
         };
-        let Self { answers, duration, unreadable, panics } = &metrics;
+        let Self { answers, duration, of_no_controller, unreadable, panics } = &metrics;
         registry.register("admissions", "Admissions answered", answers.clone());
         registry.register_with_unit(
             "admission_duration",
             "From the whole body to the answer",
             Unit::Seconds,
             duration.clone(),
+        );
+        registry.register(
+            "admissions_of_no_controller",
+            "Objects of workflows for which the settings alone counted, since none or several of the controllers that they \
+             name look at them",
+            of_no_controller.clone(),
         );
         registry.register("admissions_unreadable", "Bodies that were no AdmissionReview", unreadable.clone());
         registry.register("admission_panics", "Admissions that ended in a bug and were answered 503", panics.clone());
@@ -56,6 +71,19 @@ impl Metrics {
         };
         self.answers.get_or_create(&labels).inc();
         self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts an object that the webhook has something to do with, where whose it is is not clear. One that comes back the
+    /// same (the API server asks again after its own plugins) is not counted twice.
+    pub(super) fn belongs(&self, belonging: Belonging, outcome: &Outcome) {
+        let reason = match belonging {
+            Belonging::Unasked | Belonging::One => return,
+            Belonging::Nobody => "none",
+            Belonging::Several => "several",
+        };
+        if matches!(outcome, Outcome::Rewrite(..) | Outcome::Denial(_)) {
+            self.of_no_controller.get_or_create(&OfNoController { reason }).inc();
+        }
     }
 
     pub(super) fn unreadable(&self) {

@@ -17,11 +17,13 @@ pub use answer::Response;
 pub use dry_run::DryRuns;
 pub use metrics::Metrics;
 pub use route::{report, routes};
-pub use waiting::Waiting;
+pub use waiting::{Waiting, WaitingLimits};
 
-use crate::mutation::{Asking, Facts, Kind, Rules, Subject, Surroundings, mutate};
-use crate::settings::{self, Mode};
+use crate::mutation::{Asking, Facts, Kind, ObjectLabels, Rules, Subject, Surroundings, mutate};
+use crate::settings::{self, Belonging, Mode};
 use answer::Status;
+use emissary_contract::label;
+use emissary_core::lookup::LookUp;
 use emissary_core::object::{AdmissionRequest, ReviewError};
 use emissary_core::outcome::{Outcome, Skip};
 use emissary_registry::{Priority, Resolver};
@@ -81,7 +83,9 @@ impl Admission {
             dry_run = request.dry_run,
         );
         let deadline = started + budget::of(timeout);
-        let response = AssertUnwindSafe(self.respond(&request, kind, deadline)).catch_unwind().instrument(span.clone());
+        let response = AssertUnwindSafe(self.respond(&request, kind, body.len(), deadline))
+            .catch_unwind()
+            .instrument(span.clone());
         let response = response.await.unwrap_or_else(|_| {
             // The panic hook has written the message and the place.
             self.dependencies.metrics.panicked();
@@ -95,8 +99,8 @@ impl Admission {
         Ok(response)
     }
 
-    async fn respond(&self, request: &AdmissionRequest<'_>, kind: Kind, deadline: Instant) -> Response {
-        let Dependencies { settings, surroundings, resolver, waiting, dry_runs, metrics: _ } = &self.dependencies;
+    async fn respond(&self, request: &AdmissionRequest<'_>, kind: Kind, bytes: usize, deadline: Instant) -> Response {
+        let Dependencies { settings, surroundings, resolver, waiting, dry_runs, metrics } = &self.dependencies;
         let Some(object) = request.object() else {
             return Response::allowed(&request.uid, Mode::Enforce, Outcome::Skip(Skip::Operation));
         };
@@ -110,13 +114,19 @@ impl Admission {
             old_object: request.old_object(),
         };
         let snapshot = settings.snapshot();
-        let facts: Facts = surroundings.facts(&subject);
-        let rules = Rules { pod: snapshot.pod(), workflow: snapshot.workflow(), indexes: snapshot.indexes() };
-        let mode = mode::effective(snapshot.settings.mode, &facts, &subject, rules.pod.overrides.mode);
+        let mut facts: Facts = surroundings.facts(&subject);
+        let mode = mode::effective(snapshot.settings.mode, &facts, &subject, snapshot.pod().overrides.mode);
         if mode == Mode::Off {
             return Response::allowed(&request.uid, mode, Outcome::Skip(Skip::OptedOut));
         }
-        let wait = || waiting.enter(subject.namespace.unwrap_or_default());
+        if kind == Kind::Pod
+            && snapshot.depends_on_workflow_labels()
+            && let (Some(namespace), Some(owner)) = (subject.namespace, subject.workflow_owner())
+        {
+            facts.workflow_labels = surroundings.workflow_labels(namespace, &owner).await;
+        }
+        let wait =
+            |look_ups: &[&LookUp]| waiting.enter(subject.namespace.unwrap_or_default(), look_ups, bytes, deadline);
         let asking = Asking {
             resolver: Some(resolver),
             keyring: &facts.keyring,
@@ -125,8 +135,16 @@ impl Admission {
             deadline,
             wait: &wait,
         };
+        let mut belonging = Belonging::Unasked;
+        let rules = |labels: &ObjectLabels<'_>| {
+            let instance = || labels.get(label::INSTANCE_ID);
+            let decisions = snapshot.decisions(subject.namespace.unwrap_or_default(), instance);
+            belonging = decisions.belonging;
+            Rules { pod: decisions.pod, workflow: decisions.workflow, indexes: decisions.indexes }
+        };
         match mutate(&subject, rules, &facts, asking).await {
             Ok(outcome) => {
+                metrics.belongs(belonging, &outcome);
                 log(&outcome, mode);
                 // What the API server only tries out leaves no trace.
                 if mode == Mode::DryRun && !request.dry_run {

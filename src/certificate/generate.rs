@@ -1,12 +1,13 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use super::PairError;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
 
-/// How far a certificate is dated back, for API servers whose clock is behind ours.
+/// How far a certificate is dated back, for API servers whose clock is behind ours; a tenth of a life that is short.
 const CLOCK_SKEW: Duration = Duration::from_secs(60 * 60);
 
 /// A new certificate authority and one server certificate signed by it, all PEM.
@@ -43,6 +44,13 @@ pub enum GenerateError {
         #[source]
         source: rcgen::Error,
     },
+    /// What was made cannot be read again, which would be a defect of the cryptography.
+    #[error("what was made is no certificate and key")]
+    Unreadable {
+        /// What is wrong with it.
+        #[source]
+        source: PairError,
+    },
 }
 
 /// Makes an authority and a server certificate for `names` (DNS names or IP addresses), valid from shortly before `now`
@@ -60,7 +68,7 @@ fn sign(names: &[String], now: SystemTime, life: Duration) -> Result<Generated, 
     authority.distinguished_name = common_name("emissary-webhook-ca");
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    authority.not_before = (now - CLOCK_SKEW).into();
+    authority.not_before = (now - CLOCK_SKEW.min(life / 10)).into();
     authority.not_after = (now + life).into();
     let authority_certificate = authority.self_signed(&authority_key)?;
 

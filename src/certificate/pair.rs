@@ -2,9 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::InconsistentKeys;
+use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 
 use super::Validity;
@@ -14,6 +16,13 @@ use super::Validity;
 pub struct Pair {
     key: Arc<CertifiedKey>,
     validity: Validity,
+}
+
+/// Two pairs are equal when they show the same certificates.
+impl PartialEq for Pair {
+    fn eq(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
+    }
 }
 
 impl fmt::Debug for Pair {
@@ -69,6 +78,13 @@ impl Pair {
             other => PairError::Unusable(other),
         })?;
         Ok(Self { key: Arc::new(key), validity })
+    }
+
+    /// Whether clients that know the server by this DNS name or IP address accept the certificate.
+    pub fn is_for(&self, name: &str) -> bool {
+        let Ok(name) = ServerName::try_from(name) else { return false };
+        let leaf = self.key.cert.first().map(ParsedCertificate::try_from);
+        leaf.and_then(Result::ok).is_some_and(|leaf| verify_server_name(&leaf, &name).is_ok())
     }
 
     /// The pair as rustls serves it.

@@ -2,7 +2,9 @@ use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
 use yasna::tags::TAG_UTCTIME;
-use yasna::{ASN1Result, BERReader, Tag};
+use yasna::{ASN1Result, BERReader};
+
+use super::x509::Fields;
 
 /// The time in which a certificate is valid (RFC 5280 §4.1.2.5), both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,28 +41,8 @@ pub enum Rotation {
 impl Validity {
     /// Reads the validity of one X.509 certificate.
     pub(super) fn of(certificate: &CertificateDer<'_>) -> ASN1Result<Self> {
-        yasna::parse_der(certificate, |reader| {
-            reader.read_sequence(|certificate| {
-                let validity = certificate.next().read_sequence(|tbs| {
-                    tbs.read_optional(|version| version.read_tagged(Tag::context(0), |number| number.read_i64()))?;
-                    for _skipped in ["serialNumber", "signature", "issuer"] {
-                        tbs.next().read_der()?;
-                    }
-                    let validity = tbs.next().read_sequence(|times| {
-                        Ok(Self { not_before: time(times.next())?, not_after: time(times.next())? })
-                    })?;
-                    for _skipped in ["subject", "subjectPublicKeyInfo"] {
-                        tbs.next().read_der()?;
-                    }
-                    // issuerUniqueID, subjectUniqueID, extensions: the reader wants every element of a sequence read.
-                    while tbs.read_optional(|rest| rest.read_der())?.is_some() {}
-                    Ok(validity)
-                })?;
-                for _skipped in ["signatureAlgorithm", "signatureValue"] {
-                    certificate.next().read_der()?;
-                }
-                Ok(validity)
-            })
+        yasna::parse_der(&Fields::of(certificate)?.validity, |reader| {
+            reader.read_sequence(|times| Ok(Self { not_before: time(times.next())?, not_after: time(times.next())? }))
         })
     }
 

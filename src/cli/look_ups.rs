@@ -1,8 +1,10 @@
+use super::output::WARNING;
+use super::registries;
 use crate::settings::Snapshot;
 use anyhow::Context;
 use clap::Args;
 use emissary_core::image::Platform;
-use emissary_registry::{Keyring, Options, Proxies, Resolver};
+use emissary_registry::{Granted, Hosts, Keyring, Options, Proxies, Resolver};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -42,7 +44,7 @@ pub(super) fn platform(text: &str) -> Result<Platform, String> {
     Platform::parse(text).map_err(|error| error.to_string())
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "give a number of seconds, such as 10".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if (0.1..=300.0).contains(&seconds) => Ok(duration),
@@ -71,11 +73,23 @@ pub(super) fn proxies() -> Proxies {
 impl LookUpArguments {
     /// The credentials that the flag names, else the settings, all of them: whoever types a command is the operator.
     pub(super) fn keyring(&self, snapshot: &Snapshot) -> anyhow::Result<Keyring> {
-        keyring(self.docker_config.as_deref().or(snapshot.settings.registry.docker_config.as_deref()))
+        let registry = &snapshot.settings.registry;
+        let config = keyring(self.docker_config.as_deref().or(registry.docker_config.as_deref()))?;
+        let providers = registries::providers(&registry.credential_providers)?;
+        let provided = Granted::new(Keyring::anonymous(), providers, vec!["*".to_owned()]);
+        Ok(Keyring::union([config, provided.to_namespace("")]))
     }
 
-    /// Registry options, on top of what the settings say.
-    pub(super) fn options(&self, mut options: Options) -> Options {
+    /// Registry options: what the settings say, the hosts folder included, and on top of it the flags.
+    pub(super) fn options(&self, snapshot: &Snapshot) -> Options {
+        let mut options = snapshot.registry();
+        if let Some(folder) = &snapshot.settings.registry.hosts {
+            let (hosts, problems) = Hosts::load(folder, &Hosts::default());
+            for problem in problems {
+                anstream::eprintln!("{WARNING} hosts not in effect: {problem}");
+            }
+            options.hosts = hosts;
+        }
         options.plain_http.extend(self.plain_http.iter().cloned());
         options.allow_networks.extend(self.allow_network.iter().copied());
         // Whoever types a command asks from where they sit, for themselves; what the guard keeps from a tenant is theirs.

@@ -1,6 +1,10 @@
 //! A file a verb: arguments, rendering, colours. What a verb does is done in the other rooms.
 
+mod api_server;
+mod certificates;
+mod config_maps;
 mod demo;
+mod doctor;
 mod index;
 mod look_ups;
 mod objects;
@@ -11,6 +15,7 @@ mod review;
 mod rewrite;
 mod serve;
 mod settings;
+mod surroundings;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -29,8 +34,11 @@ enum Verb {
     Serve(serve::Serve),
     Rewrite(rewrite::Rewrite),
     Review(review::Review),
+    #[command(name = "judge-for-a-review", hide = true)]
+    Judge(review::Judge),
     Resolve(resolve::Resolve),
     Index(index::Index),
+    Doctor(Box<doctor::Examine>),
     Demo(demo::Demo),
 }
 
@@ -72,8 +80,10 @@ pub fn run() -> ExitCode {
         Verb::Serve(serve) => serve.run(),
         Verb::Rewrite(rewrite) => rewrite.run(),
         Verb::Review(review) => review.run(),
+        Verb::Judge(judge) => judge.run(),
         Verb::Resolve(resolve) => resolve.run(),
         Verb::Index(index) => index.run(),
+        Verb::Doctor(doctor) => doctor.run(),
         Verb::Demo(demo) => demo.run(),
     };
     match result {

@@ -1,5 +1,5 @@
 use crate::manifest::{Document, Place};
-use crate::mutation::{Facts, Kind, Subject, Surroundings, Unreadable};
+use crate::mutation::{Facts, Kind, Labels, Subject, Surroundings, Unreadable};
 use anyhow::anyhow;
 use emissary_registry::Keyring;
 use serde_json::Value;
@@ -92,7 +92,7 @@ impl Object {
 
 /// Surroundings as far as the documents that came before tell them: the labels of Namespace objects.
 pub(super) struct Told {
-    pub(super) namespaces: HashMap<String, Vec<(String, String)>>,
+    pub(super) namespaces: HashMap<String, Labels>,
     pub(super) keyring: Arc<Keyring>,
 }
 
@@ -117,6 +117,10 @@ impl Told {
 impl Surroundings for Told {
     fn facts(&self, subject: &Subject<'_>) -> Facts {
         let labels = subject.namespace.and_then(|namespace| self.namespaces.get(namespace));
-        Facts { namespace_labels: labels.cloned().unwrap_or_default(), keyring: Arc::clone(&self.keyring) }
+        Facts {
+            namespace_labels: labels.cloned().unwrap_or_default(),
+            keyring: Arc::clone(&self.keyring),
+            ..Facts::default()
+        }
     }
 }

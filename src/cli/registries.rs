@@ -40,22 +40,15 @@ impl OperatorCredentials {
                 Granted::new(keyring(Some(file))?, None, namespaces)
             }
         };
-        let CredentialProviders { config: file, bin_dir, namespaces } = &registry.credential_providers;
-        let providers = match (file, bin_dir) {
-            (None, None) => Granted::default(),
-            (Some(file), Some(bin_dir)) => {
+        let namespaces = &registry.credential_providers.namespaces;
+        let providers = match providers(&registry.credential_providers)? {
+            None => Granted::default(),
+            Some(providers) => {
                 if namespaces.is_empty() {
                     warn_of_nobody("registry.credentialProviders serve", "registry.credentialProviders.namespaces");
                 }
-                let text = std::fs::read_to_string(file).with_context(|| {
-                    format!("registry.credentialProviders.config: {} cannot be read", file.display())
-                })?;
-                let environment = std::env::vars().filter(|(name, _)| name == "PATH" || name == "HOME").collect();
-                let options = ProviderOptions { environment, ..ProviderOptions::new(bin_dir) };
-                let providers = Providers::from_config(&text, &options).with_context(|| file.display().to_string())?;
                 Granted::new(Keyring::anonymous(), Some(providers), globs(namespaces))
             }
-            _ => bail!("registry.credentialProviders needs both config and binDir"),
         };
         Ok(Self { config, providers })
     }
@@ -64,6 +57,21 @@ impl OperatorCredentials {
     pub(super) fn to_namespace(&self, namespace: &str) -> Keyring {
         Keyring::union([self.config.to_namespace(namespace), self.providers.to_namespace(namespace)])
     }
+}
+
+/// The exec credential providers that the settings name.
+pub(super) fn providers(settings: &CredentialProviders) -> anyhow::Result<Option<Providers>> {
+    let CredentialProviders { config, bin_dir, namespaces: _ } = settings;
+    let (file, bin_dir) = match (config, bin_dir) {
+        (None, None) => return Ok(None),
+        (Some(file), Some(bin_dir)) => (file, bin_dir),
+        _ => bail!("registry.credentialProviders needs both config and binDir"),
+    };
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("registry.credentialProviders.config: {} cannot be read", file.display()))?;
+    let environment = std::env::vars().filter(|(name, _)| name == "PATH" || name == "HOME").collect();
+    let options = ProviderOptions { environment, ..ProviderOptions::new(bin_dir) };
+    Providers::from_config(&text, &options).map(Some).with_context(|| file.display().to_string())
 }
 
 fn warn_of_nobody(what: &str, key: &str) {

@@ -33,7 +33,7 @@ pub(super) struct Resolve {
 /// What is known of one image. The names are part of the interface.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+pub(super) struct Answer {
     /// As it was asked.
     image: String,
     /// Normalised.
@@ -60,6 +60,17 @@ struct OnPlatform {
     user: Option<String>,
 }
 
+impl Answer {
+    /// In one line.
+    pub(super) fn described(&self) -> String {
+        let Self { image, source, platforms, .. } = self;
+        let process = platforms.first();
+        let words: Vec<&str> =
+            process.iter().flat_map(|on| on.entrypoint.iter().chain(&on.cmd)).map(String::as_str).collect();
+        format!("{image} runs {}, says the {source}", serde_json::to_string(&words).unwrap_or_default())
+    }
+}
+
 impl OnPlatform {
     fn of(platform: Option<&Platform>, process: &ImageProcess) -> Self {
         let ImageProcess { entrypoint, cmd, user } = process;
@@ -79,13 +90,7 @@ impl Resolve {
         let Self { images, output, settings, look_ups } = self;
         let files = list(look_ups.image_index.iter().map(|file| file.display()));
         let snapshot = load(&settings.sources([("--image-index", "imageIndex.files", files)])?)?;
-        let ask = Ask {
-            keyring: look_ups.keyring(&snapshot)?,
-            resolver: resolver(look_ups.options(snapshot.registry()))?,
-            platforms: look_ups.platform.clone(),
-            timeout: look_ups.timeout,
-            snapshot: &snapshot,
-        };
+        let ask = Ask::new(&snapshot, &look_ups)?;
         let mut asked = stream::iter(images).map(|image| ask.one(image)).buffered(AT_ONCE);
         let (mut answers, mut exit) = (Vec::new(), Exit::Fine);
         while let Some(answer) = asked.next().await {
@@ -102,7 +107,8 @@ impl Resolve {
     }
 }
 
-struct Ask<'a> {
+/// Whom to ask about images, and as whom.
+pub(super) struct Ask<'a> {
     snapshot: &'a Snapshot,
     resolver: Resolver,
     keyring: Keyring,
@@ -110,8 +116,19 @@ struct Ask<'a> {
     timeout: Duration,
 }
 
-impl Ask<'_> {
-    async fn one(&self, image: String) -> Result<Answer, (Exit, String)> {
+impl<'a> Ask<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot, look_ups: &LookUpArguments) -> anyhow::Result<Self> {
+        Ok(Self {
+            keyring: look_ups.keyring(snapshot)?,
+            resolver: resolver(look_ups.options(snapshot))?,
+            platforms: look_ups.platform.clone(),
+            timeout: look_ups.timeout,
+            snapshot,
+        })
+    }
+
+    /// What one image runs; else with which code that ends, and why.
+    pub(super) async fn one(&self, image: String) -> Result<Answer, (Exit, String)> {
         let reference = self.snapshot.pod().reference(&image);
         let reference = reference.map_err(|error| (Exit::BadInput, format!("{image}: {error}")))?;
         if let Some(hit) = self.snapshot.index.find(&reference) {

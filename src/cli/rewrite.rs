@@ -4,7 +4,7 @@ use super::objects::{Object, Told};
 use super::output::{BOLD, DIM, ERROR, GREEN, RED, Styled, WARNING, YELLOW, diff};
 use super::settings::{SettingsArguments, list, load};
 use crate::manifest::{self, to_yaml};
-use crate::mutation::{Asking, Rules, Surroundings, mutate};
+use crate::mutation::{Asking, Leave, Rules, Surroundings, mutate};
 use crate::settings::Snapshot;
 use clap::{Args, ValueEnum};
 use emissary_core::outcome::{Findings, Outcome};
@@ -73,7 +73,7 @@ impl Rewrite {
         ])?;
         let snapshot = load(&sources)?;
         let mut told = Told::new(look_ups.keyring(&snapshot)?);
-        let resolver = if offline { None } else { Some(resolver(look_ups.options(snapshot.registry()))?) };
+        let resolver = if offline { None } else { Some(resolver(look_ups.options(&snapshot))?) };
         let run = Run { snapshot: &snapshot, resolver: resolver.as_ref(), timeout: look_ups.timeout, output };
 
         let mut exit = Exit::Fine;
@@ -136,7 +136,7 @@ impl Run<'_> {
             namespace: object.namespace.as_deref().unwrap_or_default(),
             priority: Priority::Normal,
             deadline: Instant::now() + timeout,
-            wait: &|| Some(()),
+            wait: &|_| Some(Leave::until_the_deadline(())),
         };
         let outcome = mutate(&object.subject(), rules, &facts, asking).await;
         let outcome = outcome.map_err(|unreadable| object.unreadable(&unreadable))?;

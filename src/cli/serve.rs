@@ -1,11 +1,14 @@
 use super::Exit;
+use super::api_server::ApiServer;
+use super::certificates;
 use super::look_ups::proxies;
 use super::registries::{self, OperatorCredentials};
 use super::settings::{SettingsArguments, list, load, report};
+use super::surroundings::surroundings;
 use crate::admission::{self, Admission, DryRuns, Waiting, report as report_of, routes};
-use crate::mutation::{Facts, LookUpMetrics, Subject, Surroundings};
-use crate::server::{self, CertificateSource, Drain, Limits, Readiness, StartError};
-use crate::settings::{DryRunReport, Settings, Watch, print};
+use crate::mutation::LookUpMetrics;
+use crate::server::{self, Drain, Limits, Readiness, StartError};
+use crate::settings::{DryRunReport, Settings, SettingsMetrics, Watch, print};
 use anyhow::Context;
 use axum::Router;
 use clap::{Args, ValueEnum};
@@ -45,6 +48,9 @@ pub(super) struct Serve {
     /// Image index files. Repeatable.
     #[arg(long, value_name = "FILE")]
     image_index: Vec<PathBuf>,
+    /// Talk to the API server that this file names, as it says. Default: that of the pod's service account, if there is one.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     /// Credentials for registries, as docker keeps them in config.json. Given here they serve every namespace, unless
     /// registry.dockerConfigNamespaces lists some.
     #[arg(long, value_name = "FILE")]
@@ -78,21 +84,11 @@ enum LogFormat {
     Json,
 }
 
-/// Nobody around: no informers, so no namespace labels, and the operator's own credentials only.
-struct Alone(OperatorCredentials);
-
-impl Surroundings for Alone {
-    fn facts(&self, subject: &Subject<'_>) -> Facts {
-        let keyring = self.0.to_namespace(subject.namespace.unwrap_or_default());
-        Facts { namespace_labels: Vec::new(), keyring: Arc::new(keyring) }
-    }
-}
-
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let path = |path: &PathBuf| serde_json::json!(path.display().to_string()).to_string();
         let address = |address: &SocketAddr| serde_json::json!(address).to_string();
-        let Self { mode, listen, plain_listen, certificate, key, image_index, docker_config, .. } = &self;
+        let Self { mode, listen, plain_listen, certificate, key, image_index, kubeconfig, docker_config, .. } = &self;
         let sources = self.settings.sources([
             ("--mode", "mode", mode.clone()),
             ("--listen", "server.listen", listen.as_ref().map(address)),
@@ -100,6 +96,7 @@ impl Serve {
             ("--certificate", "server.certificate", certificate.as_ref().map(path)),
             ("--key", "server.key", key.as_ref().map(path)),
             ("--image-index", "imageIndex.files", list(image_index.iter().map(|file| file.display()))),
+            ("--kubeconfig", "cluster.kubeconfig", kubeconfig.as_ref().map(path)),
             ("--docker-config", "registry.dockerConfig", docker_config.as_ref().map(path)),
             ("--plain-http", "registry.plainHTTP", list(&self.plain_http)),
             ("--allow-network", "registry.allowNetworks", list(&self.allow_network)),
@@ -152,38 +149,38 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     let ours = registry.sub_registry_with_prefix("emissary_webhook");
     let server_metrics = server::Metrics::register(ours);
     ours.register_collector(Box::new(LookUpMetrics::new(resolver.clone())));
+    let api_server = ApiServer::connect(&snapshot.settings, ours, &tracker, &rest).await?;
+    let certificate = certificates::source(server, api_server.as_ref(), ours, &tracker, &rest)?;
     let dry_runs = DryRuns::register(ours);
-    let waiting = Waiting::new(admission.max_waiting as usize, admission.max_waiting_per_namespace as usize);
+    let readiness = Readiness::default();
+    let surroundings = surroundings(&watch, api_server.as_ref(), credentials, ours, &readiness, &tracker, &rest);
+    let waiting = Waiting::new(admission.into());
     let answers = Admission::new(admission::Dependencies {
         settings: watch.clone(),
-        surroundings: Arc::new(Alone(credentials)),
+        surroundings,
         resolver,
         waiting,
         dry_runs: dry_runs.clone(),
         metrics: admission::Metrics::register(ours),
     });
 
-    let readiness = Readiness::default();
     let check = readiness.register("settings");
     tracker.spawn(report_settings(watch.clone(), check, rest.clone()));
+    ours.register_collector(Box::new(SettingsMetrics::new(watch.clone())));
 
     let options = server::Options {
         listen: server.listen,
         plain: Some(server.plain_listen),
         limits: Limits { connections: server.max_connections, body: server.max_body.0 as usize, ..Limits::default() },
         drain: Drain { lame_duck: server.lame_duck.0, timeout: server.drain_timeout.0 },
-        client_authority: None,
+        clients: certificates::clients(server)?,
     };
     let running = server::start(
         options,
         server::Dependencies {
             application: routes(Arc::new(answers)),
             plain: dry_run_report(server.dry_run_report, dry_runs),
-            certificate: CertificateSource::Files {
-                certificate: server.certificate.clone(),
-                key: server.key.clone(),
-                poll: Duration::from_secs(1),
-            },
+            certificate,
             readiness,
             metrics: server_metrics,
             registry: Arc::new(registry),
@@ -196,7 +193,7 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
         let mend = match &error {
             StartError::Bind { .. } => "choose another address by --listen (HTTPS) or --plain-listen (probes)",
             StartError::Certificate(_) => "name a certificate and its key, PEM, by --certificate and --key",
-            StartError::Tls(_) => return error.into(),
+            StartError::Tls(_) => "name a file with certificates, PEM, by server.clientAuthority",
         };
         anyhow::anyhow!("{:#}; {mend}", anyhow::Error::from(error))
     })?;
@@ -242,12 +239,7 @@ fn dry_run_report(readers: DryRunReport, dry_runs: DryRuns) -> Router {
 async fn report_settings(watch: Watch, check: server::Check, cancel: CancellationToken) {
     let mut reports = watch.report();
     loop {
-        let detail = {
-            let report = reports.borrow_and_update();
-            let mut lines: Vec<String> = report.problems.iter().map(|p| format!("not in effect: {p}")).collect();
-            lines.extend(report.restart.iter().map(|p| format!("needs a restart: {p}")));
-            lines.join("; ")
-        };
+        let detail = reports.borrow_and_update().lines().join("; ");
         check.ready(if detail.is_empty() { "all in effect".to_owned() } else { detail });
         tokio::select! {
             () = cancel.cancelled() => return,

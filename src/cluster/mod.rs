@@ -2,7 +2,38 @@
 //!
 //! Nothing here is asked for during an admission: informers keep what admissions need, tasks do the rest.
 
+mod certificate;
+mod config_maps;
+mod doctor;
+mod events;
+mod facts;
+mod follow;
+mod lease;
+mod named;
+mod nodes;
+mod objects;
+mod registration;
+mod store;
+pub mod watch;
+
+pub use certificate::{CertificateMetrics, CertificateOptions, keep_certificate};
+pub use config_maps::{ConfigMaps, Initial};
+pub use doctor::{Check, Doctor, DoctorOptions, Finding, Status, Unreachable, installed_settings};
+pub use events::{Event, EventMetrics, Recorder, Regarding, Severity};
+pub use facts::{Known, OperatorKeyring, Options, start, told};
 pub use kube::Client;
+pub use lease::{Lease, LeaseOptions};
+pub use registration::ServiceName;
+
+/// The label by which all objects of an installation are found.
+const LABEL: (&str, &str) = ("app.kubernetes.io/name", "emissary-webhook");
+
+/// What `metadata.managedFields` calls us.
+const MANAGER: &str = "emissary-webhook";
+
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use std::path::Path;
 
 /// Why there is no client of the API server.
 #[derive(Debug, thiserror::Error)]
@@ -15,11 +46,30 @@ pub enum ConnectError {
     Client(#[source] kube::Error),
 }
 
-/// Connects to the API server that a kubeconfig names, or that the pod's service account belongs to. Nothing is sent yet.
+/// Connects to the API server that a kubeconfig names; without one to that of the usual kubeconfig, or of the pod's service
+/// account. Nothing is sent yet.
 ///
 /// # Errors
 /// [`ConnectError`].
-pub async fn connect() -> Result<Client, ConnectError> {
-    let config = kube::Config::infer().await.map_err(|error| ConnectError::Configuration(error.into()))?;
-    Client::try_from(config).map_err(ConnectError::Client)
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
+    let config = match kubeconfig {
+        None => Config::infer().await.map_err(|error| ConnectError::Configuration(error.into())),
+        Some(file) => of_file(file).await,
+    };
+    Client::try_from(config?).map_err(ConnectError::Client)
 }
+
+async fn of_file(file: &Path) -> Result<Config, ConnectError> {
+    let wrong = |error: KubeconfigError| ConnectError::Configuration(error.into());
+    let read = Kubeconfig::read_from(file).map_err(wrong)?;
+    Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.map_err(wrong)
+}
+
+/// An error and what caused it, for a log line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests;

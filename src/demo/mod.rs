@@ -112,7 +112,7 @@ impl Demo {
             plain: Some(LOOPBACK),
             limits: Limits::default(),
             drain: Drain { lame_duck: Duration::ZERO, timeout: Duration::from_secs(1) },
-            client_authority: None,
+            clients: None,
         };
         let dependencies = server::Dependencies {
             application: routes(Arc::new(answers)),
@@ -225,13 +225,12 @@ fn admission(
         ..snapshot.registry()
     };
     let resolver = Resolver::new(options, tracker.clone()).map_err(Error::when("look images up"))?;
-    let limits = &snapshot.settings.admission;
     Ok(Admission::new(admission::Dependencies {
         settings,
         surroundings: Arc::new(NoCluster(Arc::new(keyring))),
         resolver,
         dry_runs: DryRuns::register(metrics),
-        waiting: Waiting::new(limits.max_waiting as usize, limits.max_waiting_per_namespace as usize),
+        waiting: Waiting::new((&snapshot.settings.admission).into()),
         metrics: admission::Metrics::register(metrics),
     }))
 }
@@ -241,6 +240,6 @@ struct NoCluster(Arc<Keyring>);
 
 impl Surroundings for NoCluster {
     fn facts(&self, _: &mutation::Subject<'_>) -> Facts {
-        Facts { namespace_labels: Vec::new(), keyring: Arc::clone(&self.0) }
+        Facts { keyring: Arc::clone(&self.0), ..Facts::default() }
     }
 }

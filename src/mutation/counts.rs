@@ -16,40 +16,37 @@ impl LookUpMetrics {
     }
 }
 
+/// What is said of a registry that only strangers name, as they could name any number.
+const OTHER: &str = "other";
+
+fn outcomes(counts: &Counts) -> [(&'static str, u64); 9] {
+    let Counts { hit, revalidated, fetched, stale, negative, failed, breaker_open, busy, deadline, .. } = *counts;
+    [
+        ("hit", hit),
+        ("revalidated", revalidated),
+        ("fetched", fetched),
+        ("stale", stale),
+        ("negative", negative),
+        ("failed", failed),
+        ("breaker-open", breaker_open),
+        ("busy", busy),
+        ("deadline", deadline),
+    ]
+}
+
 impl Collector for LookUpMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Counts {
-            hit,
-            revalidated,
-            fetched,
-            stale,
-            negative,
-            failed,
-            breaker_open,
-            busy,
-            deadline,
-            coalesced,
-            contents,
-            tags,
-            bytes,
-        } = self.0.counts();
-        let outcomes = [
-            ("hit", hit),
-            ("revalidated", revalidated),
-            ("fetched", fetched),
-            ("stale", stale),
-            ("negative", negative),
-            ("failed", failed),
-            ("breaker-open", breaker_open),
-            ("busy", busy),
-            ("deadline", deadline),
-        ];
-        let help = "Look-ups of images by how they were answered";
+        let help = "Look-ups of images by how they were answered, and by registry where the operator has named it";
         let mut family =
             encoder.encode_descriptor("look_ups", help, None, prometheus_client::metrics::MetricType::Counter)?;
-        for (outcome, count) in outcomes {
-            ConstCounter::new(count).encode(family.encode_family(&[("outcome", outcome)])?)?;
+        for (registry, counts) in self.0.counts_by_registry() {
+            let registry = registry.as_deref().unwrap_or(OTHER);
+            for (outcome, count) in outcomes(&counts) {
+                let labels = [("outcome", outcome), ("registry", registry)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
         }
+        let Counts { coalesced, contents, tags, bytes, .. } = self.0.counts();
         let counter = ConstCounter::new(coalesced);
         let help = "Look-ups that joined one that was under way";
         counter.encode(encoder.encode_descriptor("look_ups_coalesced", help, None, counter.metric_type())?)?;

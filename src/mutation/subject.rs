@@ -1,3 +1,4 @@
+use emissary_core::object::Metadata;
 use emissary_core::outcome::Skip;
 use emissary_core::pod::NotAPod;
 use emissary_core::workflow::{self, NotAWorkflow};
@@ -82,7 +83,29 @@ impl Unreadable {
     }
 }
 
+/// The Workflow that owns an object, by its owner reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Its name.
+    pub name: String,
+    /// Its uid: another Workflow of that name is not it.
+    pub uid: String,
+}
+
 impl Subject<'_> {
+    /// The Workflow that owns the object, if one does.
+    pub fn workflow_owner(&self) -> Option<Owner> {
+        #[derive(Deserialize)]
+        struct Fields<'a> {
+            #[serde(borrow, default)]
+            metadata: Option<Metadata<'a>>,
+        }
+        let Fields { metadata } = serde_json::from_str(self.object).ok()?;
+        let metadata = metadata?;
+        let owner = metadata.workflow_owner()?;
+        Some(Owner { name: owner.name.to_string(), uid: owner.uid.to_string() })
+    }
+
     /// Whether a workflow kind is left alone for what is asked of it.
     ///
     /// Argo's controller updates Workflows all the time, so an update of one is never looked at; the long-lived kinds are

@@ -1,4 +1,4 @@
-use super::{Asking, Facts, Kind, Rules, Subject, mutate};
+use super::{Asking, Facts, Kind, Leave, Rules, Stored, Subject, mutate, wanted_ahead};
 use emissary_core::image::{ImageIndex, ImageProcess, IndexEntry};
 use emissary_core::lookup::Indexes;
 use emissary_core::outcome::{Outcome, Skip};
@@ -18,10 +18,10 @@ async fn outcome(kind: Kind, operation: &str, object: &Value, old: Option<&Value
     let rules = Rules {
         pod: &pod::Options::default(),
         workflow: &WorkflowOptions { kinds: WorkflowKind::ALL.to_vec(), ..WorkflowOptions::default() },
-        indexes: Indexes { operator: &index, shipped: &shipped },
+        indexes: Indexes::new(&index, &shipped),
     };
     let keyring = Arc::new(Keyring::anonymous());
-    let facts = Facts { namespace_labels: Vec::new(), keyring: Arc::clone(&keyring) };
+    let facts = Facts { keyring: Arc::clone(&keyring), ..Facts::default() };
     let (object, old) = (object.to_string(), old.map(ToString::to_string));
     let subject = Subject {
         kind,
@@ -38,7 +38,7 @@ async fn outcome(kind: Kind, operation: &str, object: &Value, old: Option<&Value
         namespace: "",
         priority: Priority::Normal,
         deadline: Instant::now(),
-        wait: &|| Some(()),
+        wait: &|_| Some(Leave::until_the_deadline(())),
     };
     mutate(&subject, rules, &facts, asking).await.unwrap()
 }
@@ -93,4 +93,43 @@ fn an_update_of_a_workflow_costs_no_look_at_its_spec() {
     let kind = Kind::of(&request.kind.group, &request.kind.kind);
     let outcome = runtime.block_on(outcome(kind, &request.operation, &object, None));
     assert_eq!(outcome, Outcome::Skip(Skip::Operation));
+}
+
+#[test]
+fn what_stored_templates_name_is_wanted_ahead() {
+    let (mut index, shipped) = (ImageIndex::default(), ImageIndex::default());
+    index.insert("known", IndexEntry::from(ImageProcess::default())).unwrap();
+    let rules = Rules {
+        pod: &pod::Options::default(),
+        // No kind is filled, and what runs is looked up all the same.
+        workflow: &WorkflowOptions { kinds: Vec::new(), ..WorkflowOptions::default() },
+        indexes: Indexes::new(&index, &shipped),
+    };
+    let container = |name: &str, image: &str| json!({"name": name, "container": {"image": image}});
+    let spec = json!({"templates": [
+        container("a", "tool:1"),
+        container("again", "tool:1"),
+        container("indexed", "known"),
+        container("parameter", "tool:{{workflow.parameters.tag}}"),
+        {"name": "set", "container": {"image": "other:1", "command": ["run"]}},
+        {"name": "arm", "nodeSelector": {"kubernetes.io/arch": "arm64"}, "script": {"image": "tool:2", "source": "x"}},
+        {"name": "steps", "steps": []},
+    ]});
+    let keyring = Arc::new(Keyring::anonymous());
+    let named = |kind, object: Value, namespace| {
+        let object = object.to_string();
+        let stored = Stored { kind, object: &object, namespace, keyring: &keyring };
+        let wanted = wanted_ahead(&stored, rules).unwrap();
+        let show = |wanted: &emissary_registry::Wanted| {
+            let question = &wanted.question;
+            assert_eq!(&*question.namespace, namespace);
+            format!("{} {}", question.reference.canonical(), wanted.stated)
+        };
+        wanted.iter().map(show).collect::<Vec<_>>()
+    };
+    let expected = ["docker.io/library/tool:1 false", "docker.io/library/tool:2 true"];
+    assert_eq!(named(WorkflowKind::WorkflowTemplate, json!({"spec": spec}), "ci"), expected);
+    assert_eq!(named(WorkflowKind::ClusterWorkflowTemplate, json!({"spec": spec}), ""), expected);
+    assert_eq!(named(WorkflowKind::CronWorkflow, json!({"spec": {"workflowSpec": spec}}), "ci"), expected);
+    assert_eq!(named(WorkflowKind::CronWorkflow, json!({"spec": {}}), "ci"), Vec::<String>::new());
 }

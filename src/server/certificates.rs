@@ -3,16 +3,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
 use super::readiness::Check;
 use super::tls::Served;
-use crate::certificate::{Pair, PairError, Standing, Validity};
+use crate::certificate::{Offer, Pair, PairError, Standing, Validity};
 
 /// The most that a certificate or key file may hold, in bytes: no more than a Secret.
 const LARGEST: u64 = 1 << 20;
+
+/// How often readiness and metrics are brought up to date where nothing changes.
+const REPORT: Duration = Duration::from_secs(30);
 
 /// Where the server's certificate comes from.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ pub enum CertificateSource {
     },
     /// One pair for the life of the server.
     Fixed(Pair),
+    /// Whatever its keeper offers. Until there is a pair, the server is not ready and handshakes fail.
+    Kept(watch::Receiver<Offer>),
 }
 
 /// Why no pair could be loaded.
@@ -64,11 +70,18 @@ struct Files {
     seen: Option<(Vec<u8>, Vec<u8>)>,
 }
 
+/// What is followed.
+enum Followed {
+    Nothing,
+    Files(Files, Duration),
+    Offers(watch::Receiver<Offer>),
+}
+
 /// Keeps the pair in service, its readiness check and its metrics up to date.
 pub(super) struct Certificates {
-    files: Option<(Files, Duration)>,
+    followed: Followed,
     served: Arc<Served>,
-    validity: Validity,
+    validity: Option<Validity>,
     standing: Option<Standing>,
     problem: Option<String>,
     check: Check,
@@ -82,21 +95,22 @@ impl Certificates {
         check: Check,
         metrics: Metrics,
     ) -> Result<(Self, Arc<Served>), LoadError> {
-        let (files, pair) = match source {
-            CertificateSource::Fixed(pair) => (None, pair),
+        let (followed, pair) = match source {
+            CertificateSource::Fixed(pair) => (Followed::Nothing, Some(pair)),
+            CertificateSource::Kept(offers) => (Followed::Offers(offers), None),
             CertificateSource::Files { certificate, key, poll } => {
                 let mut files = Files { certificate, key, seen: None };
                 let contents = files.settled(files.read().await?).await?;
                 let pair = files.pair(&contents)?;
                 files.seen = Some(contents);
-                (Some((files, poll.max(Duration::from_millis(1)))), pair)
+                (Followed::Files(files, poll.max(Duration::from_millis(1))), Some(pair))
             }
         };
-        let served = Arc::new(Served::new(Arc::clone(pair.certified_key())));
+        let served = Arc::new(Served::new(pair.as_ref().map(|pair| Arc::clone(pair.certified_key()))));
         let mut certificates = Self {
-            files,
+            followed,
             served: Arc::clone(&served),
-            validity: pair.validity(),
+            validity: pair.as_ref().map(Pair::validity),
             standing: None,
             problem: None,
             check,
@@ -106,12 +120,25 @@ impl Certificates {
         Ok((certificates, served))
     }
 
-    /// Follows the files until `closing`.
+    /// Follows the source until `closing`.
     pub(super) async fn follow(mut self, closing: CancellationToken) {
-        let Some((mut files, poll)) = self.files.take() else { return };
+        let followed = std::mem::replace(&mut self.followed, Followed::Nothing);
+        closing
+            .run_until_cancelled(async {
+                match followed {
+                    Followed::Nothing => {}
+                    Followed::Files(files, poll) => self.follow_files(files, poll).await,
+                    Followed::Offers(offers) => self.follow_offers(offers).await,
+                }
+            })
+            .await;
+    }
+
+    async fn follow_files(&mut self, mut files: Files, poll: Duration) {
         let mut ticks = interval(poll);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while closing.run_until_cancelled(ticks.tick()).await.is_some() {
+        loop {
+            ticks.tick().await;
             match files.changed().await {
                 Ok(None) => self.problem = None,
                 Ok(Some(pair)) => self.take(&pair),
@@ -121,9 +148,27 @@ impl Certificates {
         }
     }
 
+    async fn follow_offers(&mut self, mut offers: watch::Receiver<Offer>) {
+        let mut served = None;
+        loop {
+            let Offer { pair, problem } = offers.borrow_and_update().clone();
+            if let Some(pair) = pair.filter(|pair| served.as_ref() != Some(pair)) {
+                self.take(&pair);
+                served = Some(pair);
+            }
+            self.problem = problem;
+            self.report(SystemTime::now());
+            tokio::select! {
+                changed = offers.changed() => if changed.is_err() { return },
+                // The certificate may expire, and the figures are about time.
+                () = tokio::time::sleep(REPORT) => {}
+            }
+        }
+    }
+
     fn take(&mut self, pair: &Pair) {
         self.served.replace(Arc::clone(pair.certified_key()));
-        self.validity = pair.validity();
+        self.validity = Some(pair.validity());
         self.problem = None;
         self.metrics.certificate_reloads.inc();
         tracing::info!("serving a new certificate");
@@ -131,7 +176,7 @@ impl Certificates {
 
     /// The files are half-written, mismatched or gone: what was served goes on. Said once a problem, not once a poll.
     fn keep(&mut self, error: &LoadError) {
-        let problem = with_causes(error);
+        let problem = format!("its files are not used: {}", with_causes(error));
         if self.problem.as_ref() != Some(&problem) {
             tracing::error!(problem, "keeping the certificate served so far");
             self.metrics.certificate_reload_failures.inc();
@@ -140,21 +185,29 @@ impl Certificates {
     }
 
     fn report(&mut self, now: SystemTime) {
-        let since_epoch = self.validity.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let problem = self.problem.as_deref();
+        let Some(validity) = self.validity else {
+            return self.check.not_ready(problem.unwrap_or("waiting for a certificate"));
+        };
+        let since_epoch = validity.not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.metrics.certificate_expiry.set(since_epoch.as_secs_f64());
-        let left = self.validity.not_after.duration_since(now).unwrap_or_default().as_secs();
+        let left = validity.not_after.duration_since(now).unwrap_or_default().as_secs();
         let left = if left < 2 * 86_400 { format!("{} h", left / 3600) } else { format!("{} d", left / 86_400) };
-        let standing = self.validity.standing(now);
+        let standing = validity.standing(now);
         if self.standing.replace(standing) != Some(standing) && standing != Standing::Valid {
             tracing::error!(?standing, "clients will refuse the certificate served");
         }
-        match (standing, &self.problem) {
-            (Standing::Expired, _) => self.check.not_ready("the certificate has expired"),
-            (Standing::NotYetValid, _) => self.check.not_ready("the certificate is not yet valid"),
+        match (standing, problem) {
+            (Standing::Expired, None) => self.check.not_ready("the certificate has expired"),
+            (Standing::NotYetValid, None) => self.check.not_ready("the certificate is not yet valid"),
             (Standing::Valid, None) => self.check.ready(format!("expires in {left}")),
-            (Standing::Valid, Some(problem)) => {
-                self.check.ready(format!("expires in {left}; its files are not used: {problem}"));
+            (Standing::Expired, Some(problem)) => {
+                self.check.not_ready(format!("the certificate has expired; {problem}"));
             }
+            (Standing::NotYetValid, Some(problem)) => {
+                self.check.not_ready(format!("the certificate is not yet valid; {problem}"));
+            }
+            (Standing::Valid, Some(problem)) => self.check.ready(format!("expires in {left}; {problem}")),
         }
     }
 }

@@ -28,6 +28,7 @@
 
 mod activity;
 mod certificates;
+mod clients;
 mod connection;
 mod exchange;
 mod limits;
@@ -54,12 +55,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use certificates::{CertificateSource, LoadError};
+pub use clients::{Clients, TlsError};
 pub use connection::Peer;
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use plain::for_the_pod_itself;
 pub use readiness::{Check, Readiness};
-pub use tls::TlsError;
 
 use certificates::Certificates;
 use connection::Port;
@@ -76,9 +77,8 @@ pub struct Options {
     pub limits: Limits,
     /// How the server ends.
     pub drain: Drain,
-    /// PEM certificates of the authorities one of which must have signed an HTTPS client's certificate; `None` lets in
-    /// clients without one. Read once.
-    pub client_authority: Option<Vec<u8>>,
+    /// The only HTTPS clients that are let in; `None` for any, with a certificate or without.
+    pub clients: Option<Clients>,
 }
 
 impl Default for Options {
@@ -88,7 +88,7 @@ impl Default for Options {
             plain: Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080))),
             limits: Limits::default(),
             drain: Drain::default(),
-            client_authority: None,
+            clients: None,
         }
     }
 }
@@ -178,13 +178,13 @@ impl Server {
 ///
 /// The listeners are open when this returns: from then on readiness is for the checks to tell.
 pub async fn start(options: Options, dependencies: Dependencies) -> Result<Server, StartError> {
-    let Options { listen, plain, limits, drain, client_authority } = options;
+    let Options { listen, plain, limits, drain, clients } = options;
     let Dependencies { application, plain: more, certificate, readiness, metrics, registry, shutdown, tracker } =
         dependencies;
 
     let check = readiness.register("certificate");
     let (certificates, served) = Certificates::load(certificate, check, metrics.clone()).await?;
-    let tls = TlsAcceptor::from(Arc::new(tls::configuration(served, client_authority.as_deref())?));
+    let tls = TlsAcceptor::from(Arc::new(tls::configuration(served, clients)?));
 
     let (listener, address) = bound(listen).await?;
     let (plain, plain_address) = match plain {

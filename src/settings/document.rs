@@ -56,7 +56,9 @@ pub fn reference() -> String {
         if section.is_empty() {
             text.push_str("\n## At the top\n");
         } else {
-            let description = SCHEMA.pointer(&format!("/properties/{section}/description")).and_then(Value::as_str);
+            let description = SCHEMA
+                .pointer(&format!("/properties/{}/description", section.replace('.', "/properties/")))
+                .and_then(Value::as_str);
             let _ = write!(text, "\n## `{section}`\n\n{}\n", description.unwrap_or_default().replace('\n', " "));
         }
         text.push_str(TABLE);
@@ -82,10 +84,32 @@ default. Keys with a single value have a variable: `EMISSARY_WEBHOOK_` and the k
 The settings file and the image index files are read anew every second. A change of a *live* key takes effect then; a changed
 *restart* key is reported and takes effect at the next start. An edit that is not valid is reported, and what was valid before stays.
 
+In a cluster, ConfigMaps add to this: image indexes, and what Argo's workflow controllers are configured with, which ranks between the
+settings file and the default. [configmaps.md](configmaps.md) has them.
+
 A *time* is a whole number and `ms`, `s`, `m` or `h` (`1m30s`). A *size* is bytes, or with `Ki`, `Mi` or `Gi`.
 ";
 
 const TAIL: &str = "
+## A controller
+
+One of the list `controllers`, a workflow controller of Argo's:
+
+```yaml
+controllers:
+- namespace: argo
+  configMap: workflow-controller-configmap
+  instanceID: blue
+  managedNamespaces: [team-*]
+```
+
+| key | default | |
+|---|---|---|
+| `namespace` | has to be given | The namespace that it runs in. |
+| `configMap` | `workflow-controller-configmap` | Its ConfigMap there. |
+| `instanceID` | what the ConfigMap says | Which Workflows and pods are its own: those with this value in the label `workflows.argoproj.io/controller-instanceid`; with an empty one, those without the label. |
+| `managedNamespaces` | `[]` | The namespaces that it looks at, as globs. Empty: all. |
+
 ## Image index files
 
 What Argo's controller has in `images` works as it is: a mapping from image to `entrypoint` and `cmd` (before Argo 3.4 `command` and

@@ -11,7 +11,9 @@ use std::sync::Arc;
 const ENTRY_KEYS: [&str; 5] = ["entrypoint", "cmd", "platforms", "command", "args"];
 
 /// More would only bury the first.
-const MOST_PROBLEMS: usize = 20;
+pub(super) const MOST_PROBLEMS: usize = 20;
+/// The rest of a text, in characters, is what somebody wrote into a key.
+const LONGEST_PROBLEM: usize = 1000;
 
 /// Reads an index file.
 ///
@@ -47,14 +49,47 @@ pub fn read_index(text: &str, source: &Arc<str>) -> (IndexFile, Vec<Problem>) {
     (reading.file, reading.problems)
 }
 
-fn node(text: &str, source: &Arc<str>) -> Result<Node, Problem> {
+/// The same of a whole configuration of Argo's controller: what stands under `images`.
+pub(super) fn read_config(text: &str, source: &Arc<str>) -> (IndexFile, Vec<Problem>) {
+    match node(text, source) {
+        Ok(root) => root.get("images").map(|images| read_images(images, text)).unwrap_or_default(),
+        Err(problem) => (IndexFile::default(), vec![problem]),
+    }
+}
+
+/// The same of a value of `images` in a document whose text is `lines`.
+pub(super) fn read_images(images: &Node, lines: &str) -> (IndexFile, Vec<Problem>) {
+    let mut reading = Reading { file: IndexFile::default(), problems: Vec::new(), lines };
+    reading.images(images);
+    (reading.file, reading.problems)
+}
+
+/// Whether a key of a ConfigMap is called as an index file is.
+pub(super) fn is_named_as_one(key: &str) -> bool {
+    [".yaml", ".yml", ".json"].iter().any(|end| key.ends_with(end))
+}
+
+/// As many problems as are worth saying, and as much of each.
+pub(super) fn first(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.truncate(MOST_PROBLEMS);
+    for Problem { text, .. } in &mut problems {
+        if let Some((end, _)) = text.char_indices().nth(LONGEST_PROBLEM) {
+            text.truncate(end);
+            text.push('…');
+        }
+    }
+    problems
+}
+
+/// The tree of a document, read the quick way where that can be.
+pub(super) fn node(text: &str, source: &Arc<str>) -> Result<Node, Problem> {
     quick::parse(text, source).map_or_else(|| Node::parse(text, source), Ok)
 }
 
 /// See [`parse_index`].
 pub(super) fn parse(text: &str, source: &Arc<str>) -> Result<IndexFile, Vec<Problem>> {
-    let (file, mut problems) = read_index(text, source);
-    problems.truncate(MOST_PROBLEMS);
+    let (file, problems) = read_index(text, source);
+    let problems = first(problems);
     if problems.is_empty() { Ok(file) } else { Err(problems) }
 }
 
@@ -82,7 +117,7 @@ impl Reading<'_> {
                         .into_iter()
                         .for_each(|images| self.images(images));
                 }
-                key if [".yaml", ".yml", ".json"].iter().any(|end| key.ends_with(end)) => {
+                key if is_named_as_one(key) => {
                     self.nested(&entry.value).iter().for_each(|file| self.file(file));
                 }
                 _ => {}

@@ -1,14 +1,20 @@
 //! What people configure: layers become one immutable [`Snapshot`]; what is wrong is said with file, line and column.
 //!
-//! Each source (a settings file, a variable, a flag, an index file) is read into a tree whose every node knows its
+//! Each source (a settings file, a variable, a flag, an index file, a ConfigMap) is read into a tree whose every node knows its
 //! [`Place`](crate::manifest::Place). The trees are laid over each other, and [`Settings`] are deserialised from the
 //! result, so that a wrong value is reported where it was typed, whichever layer that is.
 
+mod argo;
+mod composer;
 mod de;
 mod document;
+mod feed;
+mod held;
 mod index_file;
+mod index_map;
 mod keys;
 mod layers;
+mod metrics;
 mod options;
 mod quick;
 mod report;
@@ -19,14 +25,19 @@ mod values;
 mod watch;
 
 pub use document::{print, reference, schema};
+pub use feed::{ConfigMap, Feed, ObjectName, Role};
 pub use index_file::{IndexFile, parse_index, read_index};
 pub use layers::{Override, VARIABLE_PREFIX};
+pub use metrics::SettingsMetrics;
 pub use options::{
-    Admission, CredentialProviders, DryRunReport, Executor, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode,
-    Overridable, Overrides, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite, Server, Settings,
+    Admission, Certificates, Cluster, ClusterEnabled, Controller, CredentialProviders, DryRunReport, Executor,
+    ExecutorName, Executors, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode, Overridable, Overrides, OwnIndexes,
+    Pin, PrivateNetworks, Profile, PullPolicy, PullSecrets, Registry, Rewrite, SelfManaged, Server, Settings,
     WorkflowKind, Workflows,
 };
-pub use report::Report;
-pub use snapshot::{Snapshot, Sources, load, shipped_index};
-pub use values::{ImageAliases, ImageName, NamePattern, Network, Period, RegistryHost, Size};
+pub use report::{ObjectProblem, Report};
+pub use snapshot::{Belonging, Decisions, Snapshot, Sources, load, shipped_index};
+pub use values::{
+    ImageAliases, ImageName, NamePattern, NamespaceName, Network, Period, RegistryHost, SecretName, Size,
+};
 pub use watch::Watch;

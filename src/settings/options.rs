@@ -3,12 +3,27 @@
 //!
 //! A key is live unless it is marked `x-reload: restart`. Ranges stand in the schema (`range`, `x-minimum`,
 //! `x-maximum`) and are checked from there, so what the documentation says is what holds.
+//!
+//! They are one file because they are read as one table.
 
-use super::values::{ImageAliases, ImageName, NamePattern, Network, Period, RegistryHost, Size};
+mod certificates;
+
+pub use certificates::{Certificates, SelfManaged};
+
+mod choice;
+mod cluster;
+mod executor;
+mod indexes;
+
+pub use choice::{ExecutorName, Executors, Overridable, Overrides};
+pub use cluster::{Cluster, ClusterEnabled, PullSecrets};
+pub use executor::{Executor, LogFormat, LogLevel, PullPolicy};
+pub use indexes::{Controller, ImageIndexFiles, OwnIndexes};
+
+use super::values::{ImageAliases, NamePattern, Network, Period, RegistryHost, Size};
 use emissary_core::image::Platform;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// What the webhook does and how. Every key is optional.
@@ -20,7 +35,7 @@ pub struct Settings {
     pub mode: Mode,
     /// Where and within which bounds requests are served.
     pub server: Server,
-    /// How many admissions may wait for a registry.
+    /// How many admissions may wait for a registry. Those that wait for the same images count once.
     pub admission: Admission,
     /// The executor that is injected where a pod has none yet to take things from.
     pub executor: Executor,
@@ -30,6 +45,10 @@ pub struct Settings {
     pub workflows: Workflows,
     /// What annotations on pods and Workflows may decide.
     pub overrides: Overrides,
+    /// Which executors there may be.
+    pub executors: Executors,
+    /// What is watched in the cluster.
+    pub cluster: Cluster,
     /// The platforms that images must agree on where a pod does not say where it runs, such as `[linux/amd64,
     /// linux/arm64]`. Empty: the one that the webhook itself runs on.
     #[schemars(with = "Vec<String>", extend("x-is" = "list of platforms"))]
@@ -38,6 +57,9 @@ pub struct Settings {
     pub registry: Registry,
     /// What images run, as the operator says.
     pub image_index: ImageIndexFiles,
+    /// The workflow controllers of the cluster, whose own configuration counts for their pods and Workflows.
+    #[schemars(extend("x-is" = "list of mappings, see below"))]
+    pub controllers: Vec<Controller>,
 }
 
 /// See [`Settings::mode`].
@@ -92,6 +114,19 @@ pub struct Server {
     /// Address of the plain listener for `/livez`, `/readyz` and `/metrics`.
     #[schemars(with = "String", extend("x-reload" = "restart", "x-is" = "address and port"))]
     pub plain_listen: SocketAddr,
+    /// Where the serving certificate comes from: `files` that somebody else keeps (the two below), or `self-managed`: made
+    /// and renewed by the webhook, which also tells the API server to trust it.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub certificates: Certificates,
+    /// How a certificate is kept under `certificates: self-managed`.
+    pub self_managed: SelfManaged,
+    /// PEM file with the authorities whose client certificates are let in. Unset: clients need none, as an API server shows
+    /// one only where its own configuration says so.
+    #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
+    pub client_authority: Option<PathBuf>,
+    /// The common names or DNS names of clients that are let in, of those with a certificate by `clientAuthority`. Empty: all.
+    #[schemars(extend("x-reload" = "restart"))]
+    pub client_names: Vec<String>,
     /// Who may read `/dryrun` on the plain listener: templates and images of every namespace are in it.
     #[schemars(extend("x-reload" = "restart"))]
     pub dry_run_report: DryRunReport,
@@ -119,70 +154,16 @@ pub struct Server {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Admission {
-    /// In one replica; the next is told at once to come back later (503), which Argo does.
+    /// Different look-ups waited for, in one replica; the next is told at once to come back later (503), which Argo does.
     #[schemars(range(min = 1, max = 4096), extend("x-reload" = "restart"))]
     pub max_waiting: u32,
     /// For one namespace.
     #[schemars(range(min = 1, max = 4096), extend("x-reload" = "restart"))]
     pub max_waiting_per_namespace: u32,
-}
-
-/// The executor that is injected where a pod has none yet to take things from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Executor {
-    /// Image of the init and wait containers.
-    pub image: ImageName,
-    /// Image on Windows nodes. Unset: the same, as Argo's image is built for both.
-    pub windows_image: Option<ImageName>,
-    /// When the kubelet pulls it. Unset: what Kubernetes does by default.
-    pub image_pull_policy: Option<PullPolicy>,
-    /// Arguments after Argo's own.
-    pub args: Vec<String>,
-    /// Environment variables (Kubernetes `EnvVar`) besides Argo's own.
-    #[schemars(with = "Vec<Map<String, Value>>")]
-    pub env: Vec<Map<String, Value>>,
-    /// Requests and limits (Kubernetes `ResourceRequirements`); each that is set goes before the profile's.
-    pub resources: Map<String, Value>,
-    /// Kubernetes `SecurityContext`; each field that is set goes before the profile's.
-    pub security_context: Map<String, Value>,
-    /// How much the executor logs.
-    pub log_level: LogLevel,
-    /// In which form.
-    pub log_format: LogFormat,
-}
-
-/// Kubernetes `Container.imagePullPolicy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum PullPolicy {
-    /// Before each start.
-    Always,
-    /// Where the node has none.
-    IfNotPresent,
-    /// The node must have it.
-    Never,
-}
-
-/// `argoexec --loglevel`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum LogLevel {
-    Debug,
-    #[default]
-    Info,
-    Warn,
-    Error,
-}
-
-/// `argoexec --log-format`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
+    /// The bodies of all that join a look-up that another waits for, each counted as 32 KiB at least; half of it for one
+    /// namespace. Where more than `admission.maxWaitingPerNamespace` wait in a namespace, these wait half as long as they could.
+    #[schemars(extend("x-reload" = "restart", "x-maximum" = "1Gi"))]
+    pub max_joined: Size,
 }
 
 /// How pods are rewritten.
@@ -266,28 +247,6 @@ pub enum WorkflowKind {
     WorkflowTemplate,
     ClusterWorkflowTemplate,
     CronWorkflow,
-}
-
-/// What annotations on pods and Workflows may decide.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Overrides {
-    /// The annotations `emissary-webhook.io/…` that count; any other is ignored.
-    pub allowed: Vec<Overridable>,
-}
-
-/// See [`Overrides::allowed`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overridable {
-    /// [`Settings::mode`].
-    Mode,
-    /// [`Rewrite::layout`].
-    Executor,
-    /// [`Settings::platforms`].
-    Platform,
-    /// [`Rewrite::wrap`].
-    Wrap,
 }
 
 /// How images are looked up.
@@ -381,16 +340,6 @@ pub enum PrivateNetworks {
     Refuse,
 }
 
-/// What images run, as the operator says.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ImageIndexFiles {
-    /// Files with image index entries: YAML as in Argo's `images`, bare, under a key `images`, or in a ConfigMap.
-    /// Merged in this order; what an earlier file has goes first. A relative path starts from the working directory.
-    #[schemars(extend("x-is" = "list of paths"))]
-    pub files: Vec<PathBuf>,
-}
-
 const fn seconds(seconds: u64) -> Period {
     Period(Duration::from_secs(seconds))
 }
@@ -405,6 +354,10 @@ impl Default for Server {
         Self {
             listen: any(10250),
             plain_listen: any(8080),
+            certificates: Certificates::default(),
+            self_managed: SelfManaged::default(),
+            client_authority: None,
+            client_names: Vec::new(),
             dry_run_report: DryRunReport::default(),
             certificate: "/etc/emissary-webhook/tls/tls.crt".into(),
             key: "/etc/emissary-webhook/tls/tls.key".into(),
@@ -418,23 +371,7 @@ impl Default for Server {
 
 impl Default for Admission {
     fn default() -> Self {
-        Self { max_waiting: 32, max_waiting_per_namespace: 8 }
-    }
-}
-
-impl Default for Executor {
-    fn default() -> Self {
-        Self {
-            image: ImageName::argoexec(),
-            windows_image: None,
-            image_pull_policy: None,
-            args: Vec::new(),
-            env: Vec::new(),
-            resources: Map::new(),
-            security_context: Map::new(),
-            log_level: LogLevel::default(),
-            log_format: LogFormat::default(),
-        }
+        Self { max_waiting: 32, max_waiting_per_namespace: 8, max_joined: Size(64 << 20) }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Settings as the other rooms take them.
 
 use super::options::{
-    Executor, Layout, LogFormat, LogLevel, Overridable, Pin, PrivateNetworks, Profile, PullPolicy, Registry, Rewrite,
-    Settings, WorkflowKind,
+    Executor, ExecutorName, Layout, LogFormat, LogLevel, Overridable, Pin, PrivateNetworks, Profile, PullPolicy,
+    Registry, Rewrite, Settings, WorkflowKind,
 };
 use emissary_core::image::{ImageIndex, Platform};
-use emissary_core::pod::{self, ExecutorOptions, NamePatterns};
+use emissary_core::pod::{self, ExecutorChoice, ExecutorOptions, NamePatterns};
 use emissary_core::workflow::{ControllerDefaults, Kind, WorkflowOptions};
 use serde_json::Value;
 
@@ -16,13 +16,24 @@ pub(super) struct Made {
     pub(super) workflow: WorkflowOptions,
 }
 
+/// What a workflow controller's configuration adds to the settings; nothing where none is known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OfController {
+    /// What the controller merges below a Workflow.
+    pub(super) defaults: ControllerDefaults,
+    /// Which executor it gives a Workflow.
+    pub(super) choice: ExecutorChoice,
+}
+
 impl Made {
-    pub(super) fn of(settings: &Settings, index: &ImageIndex) -> Self {
-        Self { pod: pod_options(settings, index), workflow: workflow_options(settings) }
+    /// `indexes` are those that decide, `controller` what a workflow controller adds where one is known.
+    pub(super) fn of(settings: &Settings, indexes: &[&ImageIndex], controller: OfController) -> Self {
+        let OfController { defaults, choice } = controller;
+        Self { pod: pod_options(settings, indexes, choice), workflow: workflow_options(settings, defaults) }
     }
 }
 
-fn pod_options(settings: &Settings, index: &ImageIndex) -> pod::Options {
+fn pod_options(settings: &Settings, indexes: &[&ImageIndex], choice: ExecutorChoice) -> pod::Options {
     let Rewrite { profile, layout, harden_argo_containers, init_after_proxies, injected_sidecars, wrap, pin } =
         &settings.rewrite;
     let allowed = |what| settings.overrides.allowed.contains(&what);
@@ -43,10 +54,16 @@ fn pod_options(settings: &Settings, index: &ImageIndex) -> pod::Options {
         injected_sidecars: patterns(injected_sidecars),
         wrap: patterns(wrap),
         platforms: if settings.platforms.is_empty() { vec![own_platform()] } else { settings.platforms.clone() },
+        platforms_assumed: settings.platforms.is_empty(),
         overrides: pod::Overrides {
             mode: allowed(Overridable::Mode),
+            executor: allowed(Overridable::Executor),
             platform: allowed(Overridable::Platform),
             wrap: allowed(Overridable::Wrap),
+        },
+        executors: pod::Executors {
+            others: settings.executors.allowed.iter().filter_map(other_executor).collect(),
+            choice,
         },
         pin: match pin {
             Pin::Never => pod::Pin::Never,
@@ -54,13 +71,23 @@ fn pod_options(settings: &Settings, index: &ImageIndex) -> pod::Options {
             Pin::Always => pod::Pin::Always,
         },
         aliases: settings.registry.aliases.aliases().clone(),
-        stamp: stamp(settings, index),
+        stamp: stamp(settings, indexes),
     }
 }
 
 /// Where this program runs pods do too, as long as nobody says otherwise.
 fn own_platform() -> Platform {
     Platform::new("linux", std::env::consts::ARCH, None)
+}
+
+fn other_executor(name: &ExecutorName) -> Option<pod::Executor> {
+    match name {
+        ExecutorName::Docker => Some(pod::Executor::Docker),
+        ExecutorName::Kubelet => Some(pod::Executor::Kubelet),
+        ExecutorName::K8sApi => Some(pod::Executor::K8sApi),
+        ExecutorName::Pns => Some(pod::Executor::Pns),
+        ExecutorName::Emissary => None,
+    }
 }
 
 fn patterns(patterns: &[super::NamePattern]) -> NamePatterns {
@@ -79,6 +106,7 @@ fn executor_options(executor: &Executor) -> ExecutorOptions {
         security_context,
         log_level,
         log_format,
+        platform_commands,
     } = executor;
     let object = |fields: &serde_json::Map<String, Value>| (!fields.is_empty()).then(|| Value::Object(fields.clone()));
     ExecutorOptions {
@@ -108,17 +136,18 @@ fn executor_options(executor: &Executor) -> ExecutorOptions {
             LogFormat::Json => "json",
         }
         .to_owned(),
+        platform_commands: *platform_commands,
     }
 }
 
-fn workflow_options(settings: &Settings) -> WorkflowOptions {
+fn workflow_options(settings: &Settings, controller: ControllerDefaults) -> WorkflowOptions {
     let kinds = settings.workflows.kinds.iter().map(|kind| match kind {
         WorkflowKind::Workflow => Kind::Workflow,
         WorkflowKind::WorkflowTemplate => Kind::WorkflowTemplate,
         WorkflowKind::ClusterWorkflowTemplate => Kind::ClusterWorkflowTemplate,
         WorkflowKind::CronWorkflow => Kind::CronWorkflow,
     });
-    WorkflowOptions { kinds: kinds.collect(), controller: ControllerDefaults::default() }
+    WorkflowOptions { kinds: kinds.collect(), controller }
 }
 
 /// What the registry room takes. Roots, proxies and the clock are the caller's to add.
@@ -165,8 +194,9 @@ pub(super) fn registry_options(registry: &Registry) -> emissary_registry::Option
     }
 }
 
-/// Version, and a hash of what decides how a pod is rewritten: enough to tell from a pod which settings made it so.
-fn stamp(settings: &Settings, index: &ImageIndex) -> String {
+/// Version, and a hash of what the operator decides of how a pod is rewritten: enough to tell from a pod which settings made it
+/// so. A namespace's own index is not in it.
+fn stamp(settings: &Settings, indexes: &[&ImageIndex]) -> String {
     let Settings {
         mode: _,
         server: _,
@@ -175,14 +205,18 @@ fn stamp(settings: &Settings, index: &ImageIndex) -> String {
         rewrite,
         workflows: _,
         overrides,
+        executors: _,
+        cluster: _,
         platforms,
         registry: _,
         image_index: _,
+        controllers: _,
     } = settings;
     let decisive = serde_json::json!([executor, rewrite, overrides, platforms]).to_string();
     // FNV-1a: the same in every build and on every machine, which no hasher of the standard library promises.
     let hash = decisive
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("v{} {:016x}", env!("CARGO_PKG_VERSION"), hash ^ index.fingerprint())
+    let entries = indexes.iter().fold(0_u64, |sum, index| sum.wrapping_add(index.fingerprint()));
+    format!("v{} {:016x}", env!("CARGO_PKG_VERSION"), hash ^ entries)
 }

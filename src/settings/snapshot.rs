@@ -1,21 +1,21 @@
-//! Sources become one snapshot: each is parsed apart, and keeps what it last said that was valid.
+//! What is in effect, all of one moment.
 
-use super::index_file::{self, IndexFile};
-use super::keys::KEYS;
-use super::layers::{self, Override};
+use super::composer::Composer;
+use super::index_file;
+use super::layers::Override;
 use super::options::Settings;
 use super::report::Report;
-use super::rules::{Made, registry_options};
-use super::tree::{Content, Node};
+use super::rules::{Made, OfController, registry_options};
+use super::tree::Node;
+use super::values::NamePattern;
 use crate::manifest::{Place, Problem};
-use emissary_core::image::{ImageIndex, IndexProblem};
+use emissary_core::image::ImageIndex;
 use emissary_core::lookup::Indexes;
 use emissary_core::pod;
 use emissary_core::workflow::WorkflowOptions;
-use serde_json::Value;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 /// What is in effect, all of one moment.
@@ -23,30 +23,121 @@ use std::sync::{Arc, LazyLock};
 pub struct Snapshot {
     /// The effective settings.
     pub settings: Settings,
-    /// The operator's image index, merged from its files; it goes before the registry.
+    /// The operator's image index, merged from its files and ConfigMaps; it goes before the registry.
     pub index: Arc<ImageIndex>,
-    /// The entries that this build ships; they come after the registry.
+    /// The entries that are shipped; they come after the registry.
     pub shipped: Arc<ImageIndex>,
     /// Counts the snapshots of this process, from 1.
     pub generation: u64,
-    merged: Node,
-    made: Made,
+    pub(super) merged: Node,
+    pub(super) made: Made,
+    pub(super) controllers: Vec<Controlled>,
+    pub(super) own: Arc<HashMap<String, OwnIndex>>,
+}
+
+/// What holds for the objects of one workflow controller.
+#[derive(Debug, Clone)]
+pub(super) struct Controlled {
+    pub(super) instance_id: String,
+    pub(super) managed_namespaces: Vec<NamePattern>,
+    pub(super) images: Arc<ImageIndex>,
+    pub(super) made: Made,
+}
+
+impl Controlled {
+    fn owns(&self, namespace: &str, instance: &str) -> bool {
+        let managed = &self.managed_namespaces;
+        self.instance_id == instance && (managed.is_empty() || managed.iter().any(|pattern| pattern.matches(namespace)))
+    }
+}
+
+/// A namespace's own index.
+#[derive(Debug, Clone)]
+pub(super) struct OwnIndex {
+    pub(super) index: Arc<ImageIndex>,
+    /// Whether it goes before everything, and not behind.
+    pub(super) overriding: bool,
+}
+
+/// What holds for one object.
+#[derive(Debug, Clone, Copy)]
+pub struct Decisions<'a> {
+    /// How pods are rewritten.
+    pub pod: &'a pod::Options,
+    /// How workflow kinds are filled.
+    pub workflow: &'a WorkflowOptions,
+    /// The image indexes.
+    pub indexes: Indexes<'a>,
+    /// Whose it is.
+    pub belonging: Belonging,
+}
+
+/// Which of the workflow controllers that the settings name an object belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Belonging {
+    /// The settings name none.
+    Unasked,
+    /// To one: its ConfigMap counts.
+    One,
+    /// To none of them: the settings alone count.
+    Nobody,
+    /// To several, which cannot be: the settings alone count.
+    Several,
 }
 
 impl Snapshot {
-    /// How pods are rewritten.
+    /// How pods are rewritten where no workflow controller is known.
     pub fn pod(&self) -> &pod::Options {
         &self.made.pod
     }
 
-    /// How workflow kinds are filled.
+    /// How workflow kinds are filled where no workflow controller is known.
     pub fn workflow(&self) -> &WorkflowOptions {
         &self.made.workflow
     }
 
-    /// The image indexes.
+    /// The image indexes of no namespace and no workflow controller.
     pub fn indexes(&self) -> Indexes<'_> {
-        Indexes { operator: &self.index, shipped: &self.shipped }
+        Indexes::new(&self.index, &self.shipped)
+    }
+
+    /// What holds for an object in a namespace; `instance`, the value of its label
+    /// `workflows.argoproj.io/controller-instanceid`, is asked for only where the settings name controllers.
+    pub fn decisions<'i>(&self, namespace: &str, instance: impl FnOnce() -> Option<Cow<'i, str>>) -> Decisions<'_> {
+        let mut decisions = Decisions {
+            pod: &self.made.pod,
+            workflow: &self.made.workflow,
+            indexes: self.indexes(),
+            belonging: Belonging::Unasked,
+        };
+        match self.own.get(namespace) {
+            Some(OwnIndex { index, overriding: true }) => decisions.indexes.overriding = Some(index),
+            Some(OwnIndex { index, overriding: false }) => decisions.indexes.adding = Some(index),
+            None => {}
+        }
+        if self.controllers.is_empty() {
+            return decisions;
+        }
+        let instance = instance().unwrap_or_default();
+        let mut owners = self.controllers.iter().filter(|controller| controller.owns(namespace, &instance));
+        decisions.belonging = match (owners.next(), owners.next()) {
+            (Some(owner), None) => {
+                let Controlled { instance_id: _, managed_namespaces: _, images, made } = owner;
+                (decisions.pod, decisions.workflow) = (&made.pod, &made.workflow);
+                decisions.indexes.controller = Some(images);
+                Belonging::One
+            }
+            (None, _) => Belonging::Nobody,
+            (Some(_), Some(_)) => Belonging::Several,
+        };
+        decisions
+    }
+
+    /// Whether the labels of the Workflow that owns a pod may decide by which executor the pod is run, under any of the
+    /// controllers.
+    pub fn depends_on_workflow_labels(&self) -> bool {
+        let of_controllers = self.controllers.iter().map(|controller| &controller.made);
+        of_controllers.chain([&self.made]).any(|made| made.pod.executors.depends_on_labels())
     }
 
     /// How images are looked up; roots, proxies and the clock are the caller's to add.
@@ -54,29 +145,19 @@ impl Snapshot {
         registry_options(&self.settings.registry)
     }
 
-    /// Makes what follows from the settings and the index.
-    fn finished(mut self) -> Self {
-        self.made = Made::of(&self.settings, &self.index);
-        self
-    }
-
     /// Where the value at a path of keys was written; `None` for a default.
     pub(super) fn origin(&self, path: &[String]) -> Option<&Place> {
         self.merged.at(path).map(|node| &node.place)
-    }
-
-    fn empty_tree() -> Node {
-        Node { value: Content::Map(Vec::new()), place: Place::whole("default") }
     }
 }
 
 /// The defaults, no operator's index, and the shipped one.
 impl Default for Snapshot {
     fn default() -> Self {
-        let merged = Self::empty_tree();
-        let settings = Settings::default();
-        let (index, shipped, made) = (Arc::default(), shipped_index(), Made::default());
-        Self { settings, index, shipped, generation: 1, merged, made }.finished()
+        let (settings, index) = (Settings::default(), Arc::default());
+        let made = Made::of(&settings, &[&index], OfController::default());
+        let (controllers, own) = (Vec::new(), Arc::default());
+        Self { settings, index, shipped: shipped_index(), generation: 1, merged: Node::empty(), made, controllers, own }
     }
 }
 
@@ -108,207 +189,6 @@ pub fn shipped_index() -> Arc<ImageIndex> {
 /// (an image that two index files name) is in the report.
 pub fn load(sources: &Sources) -> Result<(Snapshot, Report), Vec<Problem>> {
     Composer::start(sources).map(|(_, snapshot, report)| (snapshot, report))
-}
-
-const LONGEST_SETTINGS: u64 = 1 << 20;
-const LONGEST_INDEX: u64 = 64 << 20;
-/// More would only bury the first.
-const MOST_DUPLICATES: usize = 20;
-
-/// A file, what it last said that was valid, and what is wrong with it now.
-struct Source<T> {
-    path: PathBuf,
-    name: Arc<str>,
-    /// A hash of the content, or the error, that the fields below are about.
-    seen: Option<u64>,
-    good: Option<T>,
-    problems: Vec<Problem>,
-}
-
-impl<T> Source<T> {
-    fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            name: path.display().to_string().into(),
-            seen: None,
-            good: None,
-            problems: Vec::new(),
-        }
-    }
-
-    /// Reads the file, and parses it if it is another than last time. Returns whether that made a new version that is
-    /// valid.
-    fn refresh(&mut self, limit: u64, parse: impl FnOnce(&str, &Arc<str>) -> Result<T, Vec<Problem>>) -> bool {
-        let content = read(&self.path, limit);
-        let mut hasher = DefaultHasher::new();
-        content.as_ref().map_err(ToString::to_string).hash(&mut hasher);
-        if self.seen.replace(hasher.finish()) == Some(hasher.finish()) {
-            return false;
-        }
-        let parsed = match content {
-            Ok(text) => parse(&text, &self.name),
-            Err(error) => {
-                Err(vec![Problem::new(Place::whole(Arc::clone(&self.name)), format!("cannot be read: {error}"))])
-            }
-        };
-        let valid = parsed.is_ok();
-        match parsed {
-            Ok(good) => (self.good, self.problems) = (Some(good), Vec::new()),
-            Err(problems) => self.problems = problems,
-        }
-        valid
-    }
-}
-
-fn read(path: &Path, limit: u64) -> io::Result<String> {
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > limit {
-        return Err(io::Error::other(format!("it is longer than {} MiB", limit >> 20)));
-    }
-    Ok(text)
-}
-
-/// Keeps the sources of one process and makes snapshots of them.
-pub(super) struct Composer {
-    files: Vec<Source<Node>>,
-    /// From variables and the command line, which do not change.
-    fixed: Vec<Node>,
-    indexes: Vec<Source<IndexFile>>,
-    /// Images that more than one of them names.
-    duplicates: Vec<Problem>,
-    /// With the restart keys of the start.
-    current: Snapshot,
-}
-
-impl Composer {
-    /// Reads every source for the first time.
-    pub(super) fn start(sources: &Sources) -> Result<(Self, Snapshot, Report), Vec<Problem>> {
-        let Sources { files, variables, overrides } = sources;
-        let (fixed, mut problems) = layers::of_process(variables, overrides);
-        let files = files.iter().map(|path| Source::new(path)).collect();
-        let mut composer =
-            Self { files, fixed, indexes: Vec::new(), duplicates: Vec::new(), current: Snapshot::default() };
-        problems.extend(composer.refresh_files());
-        let merged = composer.merged();
-        match layers::check(&merged) {
-            Ok(settings) => (composer.current.settings, composer.current.merged) = (settings, merged),
-            Err(problem) => problems.push(problem),
-        }
-        problems.extend(composer.refresh_indexes());
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let report = Report { problems: composer.duplicates.clone(), restart: Vec::new() };
-        let snapshot = composer.current.clone().finished();
-        Ok((composer, snapshot, report))
-    }
-
-    /// Reads every source again. A snapshot comes back where anything that is in effect has changed.
-    pub(super) fn refresh(&mut self) -> (Option<Snapshot>, Report) {
-        let mut report = Report { problems: self.refresh_files(), restart: Vec::new() };
-        let before = (self.current.settings.clone(), self.current.index.fingerprint());
-        let merged = self.merged();
-        match layers::check(&merged) {
-            Ok(settings) => {
-                let (settings, changed) = keep_restart_keys(&before.0, settings, &merged);
-                report.restart = changed;
-                (self.current.settings, self.current.merged) = (settings, merged);
-            }
-            Err(problem) => report.problems.push(problem),
-        }
-        report.problems.extend(self.refresh_indexes());
-        report.problems.extend(self.duplicates.clone());
-        let same = before.0 == self.current.settings && before.1 == self.current.index.fingerprint();
-        if same {
-            return (None, report);
-        }
-        self.current.generation += 1;
-        (Some(self.current.clone().finished()), report)
-    }
-
-    fn refresh_files(&mut self) -> Vec<Problem> {
-        let parse = |text: &str, name: &Arc<str>| layers::of_file(text, name).map_err(|problem| vec![problem]);
-        for file in &mut self.files {
-            file.refresh(LONGEST_SETTINGS, parse);
-        }
-        self.files.iter().flat_map(|file| file.problems.clone()).collect()
-    }
-
-    /// Reads the files that the current settings name, and merges them anew where any has changed. One that is named no
-    /// more is forgotten.
-    fn refresh_indexes(&mut self) -> Vec<Problem> {
-        let mut known = std::mem::take(&mut self.indexes);
-        let before: Vec<PathBuf> = known.iter().map(|index| index.path.clone()).collect();
-        let named = &self.current.settings.image_index.files;
-        let mut changed = before != *named;
-        for path in named {
-            let at = known.iter().position(|index| index.path == *path);
-            let mut index = at.map_or_else(|| Source::new(path), |at| known.swap_remove(at));
-            changed |= index.refresh(LONGEST_INDEX, index_file::parse);
-            self.indexes.push(index);
-        }
-        if changed {
-            let (index, duplicates) = self.index();
-            (self.current.index, self.duplicates) = (Arc::new(index), duplicates);
-        }
-        self.indexes.iter().flat_map(|index| index.problems.clone()).collect()
-    }
-
-    /// Every valid layer, laid over each other.
-    fn merged(&self) -> Node {
-        let mut merged = Snapshot::empty_tree();
-        let layers = self.files.iter().filter_map(|file| file.good.as_ref()).chain(&self.fixed);
-        layers.for_each(|layer| merged.overlay(layer.clone()));
-        merged
-    }
-
-    /// Every valid index file, one after the other; what an earlier one has stays.
-    fn index(&self) -> (ImageIndex, Vec<Problem>) {
-        let (mut merged, mut places, mut problems) = (ImageIndex::default(), Vec::new(), Vec::new());
-        for file in self.indexes.iter().filter_map(|index| index.good.as_ref()) {
-            for (hit, place) in file.index.iter().zip(&file.places) {
-                match merged.insert(hit.key, hit.entry.clone()) {
-                    Ok(()) => places.push(place.clone()),
-                    Err(_) if problems.len() >= MOST_DUPLICATES => {}
-                    Err(problem) => {
-                        let IndexProblem::Duplicate { earlier, .. } = &problem else { continue };
-                        let first = merged.iter().zip(&places).find(|(hit, _)| hit.key == earlier);
-                        let first =
-                            first.map(|(_, place)| format!(" (the first, {place}, counts)")).unwrap_or_default();
-                        problems.push(Problem::new(place.clone(), format!("{problem}{first}")));
-                    }
-                }
-            }
-        }
-        (merged, problems)
-    }
-}
-
-/// The new settings with the restart keys of the running ones, and a problem for each that was changed.
-fn keep_restart_keys(running: &Settings, fresh: Settings, merged: &Node) -> (Settings, Vec<Problem>) {
-    let (Ok(old), Ok(mut new)) = (serde_json::to_value(running), serde_json::to_value(&fresh)) else {
-        return (running.clone(), Vec::new());
-    };
-    let mut changed = Vec::new();
-    for key in KEYS.iter().filter(|key| key.restart) {
-        let pointer = format!("/{}", key.path.join("/"));
-        let (Some(old), Some(new)) = (old.pointer(&pointer), new.pointer_mut(&pointer)) else { continue };
-        if old == new {
-            continue;
-        }
-        let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let text =
-            format!("{}: {} takes effect at the next start; until then it is {}", key.name(), shown(new), shown(old));
-        let place = merged.at(&key.path).map_or_else(|| Place::whole("default"), |node| node.place.clone());
-        changed.push(Problem::new(place, text));
-        *new = old.clone();
-    }
-    if changed.is_empty() {
-        return (fresh, changed);
-    }
-    // Both came from valid settings, so this is valid too.
-    (serde_json::from_value(new).unwrap_or_else(|_| running.clone()), changed)
 }
 
 #[cfg(test)]

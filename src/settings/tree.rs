@@ -72,6 +72,32 @@ impl Node {
         })
     }
 
+    /// A tree that says nothing.
+    pub(super) fn empty() -> Self {
+        Self { value: Content::Map(Vec::new()), place: Place::whole("default") }
+    }
+
+    /// Puts a value at a path of keys, in place of what is there.
+    pub(super) fn set(&mut self, path: &[&str], value: Self) {
+        let Some((key, rest)) = path.split_first() else {
+            *self = value;
+            return;
+        };
+        if !matches!(self.value, Content::Map(_)) {
+            *self = Self::empty();
+        }
+        let Content::Map(entries) = &mut self.value else { return };
+        let place = value.place.clone();
+        match entries.iter_mut().find(|entry| entry.key == *key) {
+            Some(entry) => entry.value.set(rest, value),
+            None => {
+                let mut inner = Self { value: Content::Map(Vec::new()), place: place.clone() };
+                inner.set(rest, value);
+                entries.push(Entry { key: (*key).to_owned(), place, value: inner });
+            }
+        }
+    }
+
     /// Lays another tree over this one: mappings are merged by key, anything else is replaced. What is empty
     /// (`server:`) sets nothing.
     pub(super) fn overlay(&mut self, over: Self) {

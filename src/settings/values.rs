@@ -18,8 +18,16 @@ pub struct Size(pub u64);
 pub struct ImageName(String);
 
 /// A container's name, or a pattern with `*` for any run of characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NamePattern(String);
+
+/// A namespace's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceName(String);
+
+/// A secret's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretName(String);
 
 /// A network in CIDR notation, such as `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +133,27 @@ impl FromStr for NamePattern {
     }
 }
 
+impl FromStr for NamespaceName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let right =
+            (1..=63).contains(&text.len()) && text.bytes().all(valid) && !text.starts_with('-') && !text.ends_with('-');
+        right.then(|| Self(text.to_owned())).ok_or("a namespace's name is made of a-z, 0-9 and -, such as team-a")
+    }
+}
+
+impl FromStr for SecretName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        let right = (1..=253).contains(&text.len()) && text.bytes().all(valid);
+        right.then(|| Self(text.to_owned())).ok_or("a secret's name is made of a-z, 0-9, - and ., such as regcred")
+    }
+}
+
 impl FromStr for Network {
     type Err = &'static str;
 
@@ -181,6 +210,13 @@ impl NamePattern {
     }
 }
 
+impl NamespaceName {
+    /// As written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl RegistryHost {
     /// As written.
     pub fn as_str(&self) -> &str {
@@ -229,6 +265,18 @@ impl fmt::Display for ImageName {
 }
 
 impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for NamespaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for SecretName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -284,8 +332,10 @@ as_text!(
     Size: "size",
     ImageName: "image",
     NamePattern: "name or pattern",
+    NamespaceName: "namespace",
     Network: "network",
-    RegistryHost: "registry"
+    RegistryHost: "registry",
+    SecretName: "secret"
 );
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The one task that follows the sources and publishes snapshots.
 
+use super::composer::Composer;
+use super::feed::{Changes, Feed};
 use super::report::Report;
-use super::snapshot::{Composer, Snapshot, Sources};
+use super::snapshot::{Snapshot, Sources};
 use crate::manifest::Problem;
 use arc_swap::ArcSwap;
 use std::{sync::Arc, time::Duration};
@@ -11,11 +13,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// The snapshot in effect, and what is wrong with newer sources.
 ///
 /// Files are read every `period`, by content: a ConfigMap volume is swapped by a symbolic link, and the time of a file
-/// says nothing.
+/// says nothing. What is handed in through [`feed`](Self::feed) is looked at at once.
 #[derive(Debug, Clone)]
 pub struct Watch {
     current: Arc<ArcSwap<Snapshot>>,
+    generation: watch::Receiver<u64>,
     report: watch::Receiver<Arc<Report>>,
+    feed: Feed,
 }
 
 impl Watch {
@@ -36,16 +40,29 @@ impl Watch {
         log(&Report::default(), &report);
         let current = Arc::new(ArcSwap::from_pointee(snapshot));
         let (reports, report) = watch::channel(Arc::new(report));
-        let published = Arc::clone(&current);
+        let (generations, generation) = watch::channel(1);
+        let feed = Feed::default();
+        let following =
+            Following { composer, period, published: Arc::clone(&current), generations, reports, feed: feed.clone() };
         tracker.spawn(async move {
             // Biased to the token: a stop must not wait for files.
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => {}
-                () = follow(composer, period, &published, &reports) => {}
+                () = following.run() => {}
             }
         });
-        Ok(Self { current, report })
+        Ok(Self { current, generation, report, feed })
+    }
+
+    /// Where ConfigMaps are handed in.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// The number of the snapshot in effect, to wait on the next.
+    pub fn generation(&self) -> watch::Receiver<u64> {
+        self.generation.clone()
     }
 
     /// What is in effect now.
@@ -59,44 +76,59 @@ impl Watch {
     }
 }
 
-async fn follow(
-    mut composer: Composer,
+/// The task.
+struct Following {
+    composer: Composer,
     period: Duration,
-    published: &ArcSwap<Snapshot>,
-    reports: &watch::Sender<Arc<Report>>,
-) {
-    loop {
-        tokio::time::sleep(period).await;
-        // Files are read off the async threads: a volume may hang.
-        let refreshed = tokio::task::spawn_blocking(move || {
-            let refreshed = composer.refresh();
-            (composer, refreshed)
-        });
-        let Ok((back, (snapshot, report))) = refreshed.await else {
-            tracing::error!("settings are no longer followed, because reading them failed; restart the webhook");
-            return;
-        };
-        composer = back;
-        if let Some(snapshot) = snapshot {
-            tracing::info!(
-                generation = snapshot.generation,
-                mode = ?snapshot.settings.mode,
-                index_entries = snapshot.index.len(),
-                "settings changed"
-            );
-            published.store(Arc::new(snapshot));
-        }
-        let before = Arc::clone(&reports.borrow());
-        if *before != report {
-            log(&before, &report);
-            reports.send_replace(Arc::new(report));
+    published: Arc<ArcSwap<Snapshot>>,
+    generations: watch::Sender<u64>,
+    reports: watch::Sender<Arc<Report>>,
+    feed: Feed,
+}
+
+impl Following {
+    async fn run(self) {
+        let Self { mut composer, period, published, generations, reports, feed } = self;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(period) => {}
+                () = feed.woken() => {}
+            }
+            let (changes, count) = feed.take();
+            let Some((back, snapshot, report)) = refreshed(composer, changes).await else {
+                tracing::error!("settings are no longer followed, because reading them failed; restart the webhook");
+                return;
+            };
+            composer = back;
+            if let Some(snapshot) = snapshot {
+                let generation = snapshot.generation;
+                let index_entries = snapshot.index.len();
+                tracing::info!(generation, mode = ?snapshot.settings.mode, index_entries, "settings changed");
+                published.store(Arc::new(snapshot));
+                generations.send_replace(generation);
+            }
+            let before = Arc::clone(&reports.borrow());
+            if *before != report {
+                log(&before, &report);
+                reports.send_replace(Arc::new(report));
+            }
+            feed.done(count);
         }
     }
 }
 
+/// Files are read, and texts parsed, off the async threads: a volume may hang, and an index be long.
+async fn refreshed(mut composer: Composer, changes: Changes) -> Option<(Composer, Option<Snapshot>, Report)> {
+    let work = tokio::task::spawn_blocking(move || {
+        let (snapshot, report) = composer.refresh(changes);
+        (composer, snapshot, report)
+    });
+    work.await.ok()
+}
+
 /// Says what is new, once.
 fn log(before: &Report, now: &Report) {
-    for problem in now.problems.iter().filter(|problem| !before.problems.contains(problem)) {
+    for problem in now.not_in_effect().filter(|problem| before.not_in_effect().all(|known| known != *problem)) {
         tracing::warn!(place = %problem.place, "settings not in effect: {}", problem.text);
     }
     for problem in now.restart.iter().filter(|problem| !before.restart.contains(problem)) {

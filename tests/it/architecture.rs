@@ -182,12 +182,12 @@ fn the_core_depends_on_nothing_that_waits() {
     assert!(others.is_empty(), "{others:?}: a crate joins PURE only if it is pure");
 }
 
-/// The Rust files below a folder; those of tests and of a build are left out.
+/// The Rust files below a folder; those of tests, of benches and of a build are left out.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            if !path.ends_with("target") && !path.ends_with("tests") {
+            if !["target", "tests", "benches"].iter().any(|free| path.ends_with(free)) {
                 sources(&path, found);
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {

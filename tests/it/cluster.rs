@@ -11,14 +11,18 @@
 //! let pod = namespace.create("pods", &json!({…})).await.unwrap();
 //! ```
 
+mod certificates;
 mod creation;
+mod doctor;
+mod facts;
 mod harness;
 mod limits;
 mod neighbours;
 mod registration;
 mod rolling;
+mod sources;
 mod tenants;
 mod workflows;
 
-pub(crate) use harness::{Namespace, Refusal, cluster, cluster_with_argo};
+pub(crate) use harness::{Cluster, Namespace, Refusal, cluster, cluster_with_argo};
 pub(crate) use registration::{PODS, WORKFLOWS, by_service, by_url, entry};

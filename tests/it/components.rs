@@ -3,8 +3,12 @@
 //! `cargo xtask test` gets the programs and says in variables where they are; a plain `cargo test` has none and says so.
 
 mod archives;
+mod built_images;
 mod docker_registry;
 mod layout;
+mod registry;
+mod registry_access;
+mod token_server;
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -21,6 +25,10 @@ pub(crate) struct Component {
 
 pub(crate) const DOCKER_REGISTRY: Component =
     Component { program: "docker-registry", variable: "EMISSARY_TEST_DOCKER_REGISTRY" };
+pub(crate) const BUILDAH: Component = Component { program: "buildah", variable: "EMISSARY_TEST_BUILDAH" };
+pub(crate) const UMOCI: Component = Component { program: "umoci", variable: "EMISSARY_TEST_UMOCI" };
+pub(crate) const HELM: Component = Component { program: "helm", variable: "EMISSARY_TEST_HELM" };
+pub(crate) const KUBECTL: Component = Component { program: "kubectl", variable: "EMISSARY_TEST_KUBECTL" };
 /// A folder: etcd, kube-apiserver, kubectl, and what else there is.
 pub(crate) const KUBERNETES: Component = Component { program: "kubernetes", variable: "EMISSARY_TEST_KUBERNETES" };
 /// A folder: the sources of Argo, for the definitions of its kinds.

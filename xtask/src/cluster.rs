@@ -1,10 +1,13 @@
 //! `cargo xtask cluster`: the control plane of the tests, kept running for a developer, with the webhook registered.
 
+mod image;
+mod node;
 mod webhook;
 
+use std::fs::{self, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -15,28 +18,44 @@ use crate::debian::{create, remove};
 use crate::progress::Progress;
 use crate::{kubernetes, shell};
 
+/// Whether pods run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pods {
+    /// They stay Pending: there is no node.
+    StayPending,
+    /// On a node beside the control plane.
+    Run,
+}
+
 /// Starts what does not run yet, the webhook in any case anew, and prints what a shell needs.
 ///
 /// # Errors
 /// What is missing or did not start, and the end of its log.
-pub(crate) fn up() -> anyhow::Result<ExitCode> {
+pub(crate) fn up(pods: Pods) -> anyhow::Result<ExitCode> {
     let progress = Progress::of("cluster");
     let cache = cache_folder()?;
     create(&cache)?;
-    let assets = Assets::in_folder(&kubernetes::provision("EMISSARY_TEST_KUBERNETES", &cache, &progress)?)?;
     let folder = folder()?;
-    let control_plane = if let Some(running) = ControlPlane::running(&assets, &folder, &[]) {
+    let runs = !Processes::of(&folder, &[]).running().is_empty();
+    if runs && node::mark(&folder).exists() != (pods == Pods::Run) {
+        bail!("one with other options runs; cargo xtask cluster down stops it");
+    }
+    let assets = match pods {
+        Pods::StayPending => kubernetes::provision("EMISSARY_TEST_KUBERNETES", &cache, &progress)?,
+        Pods::Run => kubernetes::build(kubernetes::Build::WithKubelet, &cache, &progress)?,
+    };
+    let assets = Assets::in_folder(&assets)?;
+    let control_plane = if let Some(running) = ControlPlane::running(&assets, &folder, &prefix(&folder)) {
         progress.note("the control plane runs already");
         running
     } else {
-        progress.step("starting the control plane");
         clear(&folder)?;
         create(&folder.join("bin"))?;
-        // Alone in its folder, so that nothing else of the shell's is hidden.
-        symlink(assets.program("kubectl"), folder.join("bin/kubectl")).context("cannot link kubectl")?;
-        let control_plane = ControlPlane::start(&assets, &folder, &Options { scheduler: true, ..Options::default() })?;
-        apply(&control_plane, include_str!("../../tests/cluster/crds.yaml"))?;
-        control_plane
+        let started = start(pods, &assets, &folder, &cache, &progress);
+        if started.is_err() {
+            clear(&folder).unwrap_or_else(|error| progress.note(&format!("and cannot be cleared away: {error:#}")));
+        }
+        started?
     };
     let settings = webhook::up(&control_plane, &folder, &progress)?;
     progress.end(&format!("{} answers; the webhook goes by {}", control_plane.server(), settings.display()));
@@ -45,10 +64,45 @@ pub(crate) fn up() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn start(
+    pods: Pods,
+    assets: &Assets,
+    folder: &Path,
+    cache: &Path,
+    progress: &Progress,
+) -> anyhow::Result<ControlPlane> {
+    let options = match pods {
+        Pods::StayPending => Options { scheduler: true, ..Options::default() },
+        Pods::Run => {
+            node::prepare(folder)?;
+            node::options()
+        }
+    };
+    kubectl(assets, folder, &options.prefix)?;
+    progress.step("starting the control plane");
+    let control_plane = ControlPlane::start(assets, folder, &options)?;
+    apply(&control_plane, include_str!("../../tests/cluster/crds.yaml"))?;
+    if pods == Pods::Run {
+        node::up(&control_plane, &assets.program("kubelet"), folder, cache, progress)?;
+    }
+    Ok(control_plane)
+}
+
+/// `bin/kubectl`, alone in its folder, so that nothing else of the shell's is hidden; it goes where the API server is.
+fn kubectl(assets: &Assets, folder: &Path, prefix: &[String]) -> anyhow::Result<()> {
+    let (program, file) = (assets.program("kubectl"), folder.join("bin/kubectl"));
+    if prefix.is_empty() {
+        return symlink(program, file).context("cannot link kubectl");
+    }
+    let script = format!("#!/bin/sh\nexec {} {} \"$@\"\n", prefix.join(" "), shell::word(&program)?);
+    fs::write(&file, script).context("cannot write kubectl")?;
+    fs::set_permissions(&file, Permissions::from_mode(0o755)).context("cannot make kubectl a program")
+}
+
 /// Stops everything and removes what it wrote.
 ///
 /// # Errors
-/// A file cannot be removed.
+/// Something does not end, or a file cannot be removed.
 pub(crate) fn down() -> anyhow::Result<ExitCode> {
     let folder = folder()?;
     let progress = Progress::of("cluster");
@@ -83,7 +137,14 @@ fn folder() -> anyhow::Result<PathBuf> {
     Ok(cache_folder()?.join("cluster"))
 }
 
-fn clear(folder: &std::path::Path) -> anyhow::Result<()> {
+fn prefix(folder: &Path) -> Vec<String> {
+    if node::mark(folder).exists() { node::prefix() } else { Vec::new() }
+}
+
+fn clear(folder: &Path) -> anyhow::Result<()> {
+    if node::mark(folder).exists() {
+        node::down(folder, &cache_folder()?)?;
+    }
     Processes::of(folder, &[]).stop().with_context(|| format!("cannot stop what {} lists", folder.display()))?;
     remove(folder)
 }

@@ -11,7 +11,7 @@ use std::{env, fs};
 use anyhow::{Context as _, bail};
 
 use crate::progress::Progress;
-use crate::{debian, go_module, kubernetes, shell};
+use crate::{debian, go_module, kubernetes, npm, shell};
 
 /// A program that tests need and this repository does not build.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Component {
 enum Source {
     /// Unpacked from a package of the machine's own Debian archive.
     Debian(debian::Package),
+    /// Taken out of a package of the npm registry.
+    Npm(npm::Layer),
     /// Programs that belong together, in a folder.
     Kubernetes,
     /// No program but files, in a folder.
@@ -38,6 +40,17 @@ enum Source {
     /// Built from a Go module's package, by its folder in the module.
     Program(go_module::Module, &'static str),
 }
+
+/// Shared libraries of skopeo and of buildah.
+const OF_CONTAINER_TOOLS: &[(&str, &str)] = &[
+    ("libgpgme.so.11", "libgpgme11"),
+    ("libassuan.so.0", "libassuan0"),
+    ("libgpg-error.so.0", "libgpg-error0"),
+    ("libdevmapper.so.1.02.1", "libdevmapper1.02.1"),
+    ("libselinux.so.1", "libselinux1"),
+    ("libudev.so.1", "libudev1"),
+    ("libseccomp.so.2", "libseccomp2"),
+];
 
 /// Every component there is.
 pub(crate) const TABLE: &[Component] = &[
@@ -53,16 +66,37 @@ pub(crate) const TABLE: &[Component] = &[
         source: Source::Debian(debian::Package {
             name: "skopeo",
             version: "1.9.3+ds1-1+b10",
-            libraries: &[
-                ("libgpgme.so.11", "libgpgme11"),
-                ("libassuan.so.0", "libassuan0"),
-                ("libgpg-error.so.0", "libgpg-error0"),
-                ("libdevmapper.so.1.02.1", "libdevmapper1.02.1"),
-                ("libselinux.so.1", "libselinux1"),
-                ("libudev.so.1", "libudev1"),
-            ],
+            libraries: OF_CONTAINER_TOOLS,
         }),
         install: "sudo apt-get install skopeo",
+    },
+    Component {
+        program: "buildah",
+        variable: "EMISSARY_TEST_BUILDAH",
+        source: Source::Debian(debian::Package {
+            name: "buildah",
+            version: "1.28.2+ds1-3+deb12u1+b3",
+            libraries: OF_CONTAINER_TOOLS,
+        }),
+        install: "sudo apt-get install buildah",
+    },
+    Component {
+        program: "umoci",
+        variable: "EMISSARY_TEST_UMOCI",
+        source: Source::Debian(debian::Package { name: "umoci", version: "0.4.7+ds-3+b7", libraries: &[] }),
+        install: "sudo apt-get install umoci",
+    },
+    Component {
+        program: "helm",
+        variable: "EMISSARY_TEST_HELM",
+        source: Source::Npm(npm::KUBECTL_LAYER),
+        install: "https://helm.sh/docs/intro/install",
+    },
+    Component {
+        program: "kubectl",
+        variable: "EMISSARY_TEST_KUBECTL",
+        source: Source::Npm(npm::KUBECTL_LAYER),
+        install: "https://kubernetes.io/docs/tasks/tools",
     },
     Component {
         program: "kubernetes",
@@ -96,6 +130,16 @@ pub(crate) const TABLE: &[Component] = &[
     },
 ];
 
+/// The program of that name, found or got.
+///
+/// # Errors
+/// Where it cannot be had, which has been said, or there is no cache folder for it.
+pub(crate) fn one(program: &str) -> anyhow::Result<PathBuf> {
+    let component = TABLE.iter().find(|component| component.program == program);
+    let component = component.with_context(|| format!("no component is called {program}"))?;
+    component.provision(&cache_folder()?).with_context(|| format!("{program} is not here"))
+}
+
 /// Finds or gets every component, and says what it does; one that cannot be had is named, and does not keep the others.
 ///
 /// # Errors
@@ -125,9 +169,10 @@ impl Component {
     /// The program's absolute path; nothing where it cannot be had, and then it has been said why and what would mend it.
     fn provision(&self, cache: &Path) -> Option<PathBuf> {
         let progress = Progress::of(self.program);
+        let on_path = || on_path(self.program, env::var_os("PATH").as_deref());
         let found = match &self.source {
-            Source::Debian(package) => on_path(self.program, env::var_os("PATH").as_deref())
-                .map_or_else(|| package.provision(self.program, cache, &progress), Ok),
+            Source::Debian(package) => on_path().map_or_else(|| package.provision(self.program, cache, &progress), Ok),
+            Source::Npm(layer) => on_path().map_or_else(|| layer.provision(self.program, cache, &progress), Ok),
             Source::Kubernetes => kubernetes::provision(self.variable, cache, &progress),
             Source::Module(module) => module.provision(cache, &progress),
             Source::Program(module, package) => on_path(self.program, env::var_os("PATH").as_deref())

@@ -27,29 +27,50 @@ impl Package {
     /// # Errors
     /// Where apt or dpkg is missing or fails, or a library is missing that no package of the row holds.
     pub(crate) fn provision(&self, program: &str, cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
+        let folder = self.once(cache, progress, |partial, folder| {
+            let needs_libraries = self.unpack(program, cache, partial, progress)?;
+            place(program, partial, folder, needs_libraries)
+        })?;
+        Ok(folder.join("bin").join(program))
+    }
+
+    /// A folder with the package's files as they would be below `/`, unpacked under `cache` unless it is there already.
+    ///
+    /// # Errors
+    /// Where apt or dpkg is missing or fails.
+    pub(crate) fn files(&self, cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
+        let folder = self.once(cache, progress, |partial, _| self.download(cache, partial, progress).map(drop))?;
+        Ok(folder.join("root"))
+    }
+
+    /// The package's folder under `cache`, filled in a first one, which then gets its name, unless it is there already.
+    fn once(
+        &self,
+        cache: &Path,
+        progress: &Progress,
+        fill: impl FnOnce(&Path, &Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<PathBuf> {
         let components = cache.join("components");
         let folder = components.join(format!("{}-{}", self.name, self.version));
-        let kept = folder.join("bin").join(program);
-        if kept.is_file() {
-            return Ok(kept);
+        if folder.is_dir() {
+            return Ok(folder);
         }
         create(&components)?;
         let _alone = lock(&cache.join("lock"), progress)?;
         // Whoever had the lock before may have been after the same.
-        if kept.is_file() {
-            return Ok(kept);
+        if folder.is_dir() {
+            return Ok(folder);
         }
         let partial = components.join(format!(".{}.partial", self.name));
         remove(&partial)?;
-        let needs_libraries = self.unpack(program, cache, &partial, progress)?;
-        place(program, &partial, &folder, needs_libraries)?;
+        fill(&partial, &folder)?;
         // In one step, so that a folder of this name is complete.
-        fs::rename(&partial, &folder).with_context(|| format!("cannot move the program to {}", folder.display()))?;
-        Ok(kept)
+        fs::rename(&partial, &folder).with_context(|| format!("cannot move what was got to {}", folder.display()))?;
+        Ok(folder)
     }
 
-    /// Fills `partial/root`; true if the program needs libraries from there.
-    fn unpack(&self, program: &str, cache: &Path, partial: &Path, progress: &Progress) -> anyhow::Result<bool> {
+    /// Fills `partial/root` with the package alone.
+    fn download<'a>(&self, cache: &Path, partial: &'a Path, progress: &'a Progress) -> anyhow::Result<Apt<'a>> {
         let root = partial.join("root");
         create(&root)?;
         let mut apt = Apt::new(cache, partial, progress)?;
@@ -59,7 +80,13 @@ impl Package {
         }
         progress.step("unpacking");
         unpack_all(partial, &root)?;
+        Ok(apt)
+    }
 
+    /// Fills `partial/root`; true if the program needs libraries from there.
+    fn unpack(&self, program: &str, cache: &Path, partial: &Path, progress: &Progress) -> anyhow::Result<bool> {
+        let mut apt = self.download(cache, partial, progress)?;
+        let root = partial.join("root");
         let file = root.join("usr/bin").join(program);
         let mut got: Vec<&str> = Vec::new();
         loop {
@@ -80,6 +107,38 @@ impl Package {
             unpack_all(partial, &root)?;
         }
     }
+}
+
+/// Unpacks several packages into one folder, in the tree that they have on a machine, unless it is there already. They are
+/// expected to need no library that a bare machine lacks.
+///
+/// # Errors
+/// Where apt or dpkg is missing or fails.
+pub(crate) fn unpack_tree(packages: &[&str], name: &str, cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
+    let components = cache.join("components");
+    let folder = components.join(name);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    create(&components)?;
+    let _alone = lock(&cache.join("lock"), progress)?;
+    // Whoever had the lock before may have been after the same.
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let partial = components.join(format!(".{name}.partial"));
+    remove(&partial)?;
+    let root = partial.join("root");
+    create(&root)?;
+    let mut apt = Apt::new(cache, &partial, progress)?;
+    for package in packages {
+        apt.download(package)?;
+    }
+    progress.step("unpacking");
+    unpack_all(&partial, &root)?;
+    fs::rename(&root, &folder).with_context(|| format!("cannot move the programs to {}", folder.display()))?;
+    remove(&partial)?;
+    Ok(folder)
 }
 
 /// Puts `bin/PROGRAM` into `partial`, which will be renamed `folder`.
@@ -185,7 +244,7 @@ fn library_folders(root: &Path) -> Vec<PathBuf> {
 }
 
 /// What a command wrote, or what it complained about.
-fn run(command: &mut Command) -> anyhow::Result<String> {
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
     let output = output(command)?;
     if !output.status.success() {
         let name = command.get_program().to_string_lossy();

@@ -5,9 +5,13 @@ mod cluster;
 mod components;
 mod debian;
 mod executor;
+mod generate;
 mod go_module;
+mod image;
 mod kubernetes;
+mod npm;
 mod progress;
+mod sbom;
 mod shell;
 mod test;
 
@@ -28,8 +32,15 @@ usage: cargo xtask <task>
                                      build the executor's programs as they are shipped; print their sizes and paths
                                      --platform P      amd64 or arm64, by default this machine's
                                      --print-path      argoexec's path alone
-  cluster up                         start a control plane with the webhook registered, and print what a shell needs
+  image [--print-path] [--profile PROFILE]
+                                     build the container image with buildah, static and the same each time, as an OCI
+                                     archive under target/image; --print-path prints the archive's path alone
+  sbom                               print what the program is made of, as CycloneDX JSON
+  generate                           write the files that are made of others: the copies of image-index.yaml that webhook/ and
+                                     charts/ install, and the chart's README; a test holds them equal
+  cluster up [--node]                start a control plane with the webhook registered, and print what a shell needs
                                      to use it: eval \"$(cargo xtask cluster up)\"; once more: only the webhook anew
+                                     --node   with a node on which pods run, in a network namespace; needs root
   cluster status                     list what runs, and where it logs
   cluster down                       stop it and remove its files
 
@@ -63,7 +74,11 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["executor", "--platform", platform], true) => executor::run(Some(platform), false),
         (["executor", "--platform", platform, "--print-path"], true) => executor::run(Some(platform), true),
         (["components"], true) => components::print(),
-        (["cluster", "up"], true) => cluster::up(),
+        (["image", words @ ..], true) => image::run(&image::Wanted::parse(words)?),
+        (["sbom"], true) => sbom::print(),
+        (["cluster", "up"], true) => cluster::up(cluster::Pods::StayPending),
+        (["cluster", "up", "--node"], true) => cluster::up(cluster::Pods::Run),
+        (["generate"], true) => generate::run(),
         (["cluster", "down"], true) => cluster::down(),
         (["cluster", "status"], true) => cluster::status(),
         ([] | ["help" | "-h" | "--help"], true) => {

@@ -1,15 +1,21 @@
-//! Who knows what an image runs: the operator's index, then the registry's answer, then the entries that are shipped.
+//! Who knows what an image runs: image indexes by rank, then the registry's answer, then the entries that are shipped.
 
 use crate::image::{Digest, ImageIndex, ImageProcess, IndexHit, Platform, Reference};
 use crate::outcome::Source;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// The image indexes that one decision is made with.
+/// The image indexes that one decision is made with, by rank: the first that knows an image answers.
 #[derive(Debug, Clone, Copy)]
 pub struct Indexes<'a> {
-    /// What operators wrote. It wins over everything, the registry included.
+    /// The namespace's own, where the operator lets it go before everything.
+    pub overriding: Option<&'a ImageIndex>,
+    /// What operators wrote. It wins over the registry.
     pub operator: &'a ImageIndex,
+    /// `images` of the object's own workflow controller, which asks no registry for them either.
+    pub controller: Option<&'a ImageIndex>,
+    /// The namespace's own, where it may add what nobody else's index knows.
+    pub adding: Option<&'a ImageIndex>,
     /// What is shipped with the webhook: asked only where the registry gave no answer.
     pub shipped: &'a ImageIndex,
 }
@@ -68,16 +74,26 @@ pub enum Choice {
     /// One process on all platforms.
     Process(ImageProcess, Source),
     /// Different processes on these platforms.
-    Differ(Vec<Platform>),
+    Differ(Vec<(Platform, ImageProcess, Source)>),
     /// Nobody knows.
     Unknown(Miss),
 }
 
-impl Indexes<'_> {
-    /// Asks the operator's index alone; `None` where it does not know.
+impl<'a> Indexes<'a> {
+    /// The operator's and the shipped one, nobody else's.
+    pub fn new(operator: &'a ImageIndex, shipped: &'a ImageIndex) -> Self {
+        Self { overriding: None, operator, controller: None, adding: None, shipped }
+    }
+
+    /// Asks the indexes that go before the registry; `None` where none of them knows.
     pub fn known(&self, reference: &Reference, platforms: &[Platform]) -> Option<Choice> {
-        let hit = self.operator.find(reference)?;
-        choice_of(&hit, platforms, |key| Source::Index { key })
+        let ask = |index: Option<&ImageIndex>, source: fn(String) -> Source| {
+            choice_of(&index?.find(reference)?, platforms, source)
+        };
+        ask(self.overriding, |key| Source::Namespace { key })
+            .or_else(|| ask(Some(self.operator), |key| Source::Index { key }))
+            .or_else(|| ask(self.controller, |key| Source::Controller { key }))
+            .or_else(|| ask(self.adding, |key| Source::Namespace { key }))
     }
 
     /// Judges the registry's answer, with the shipped entries behind it.
@@ -94,15 +110,19 @@ impl Indexes<'_> {
     }
 }
 
-fn choice_of(hit: &IndexHit<'_>, platforms: &[Platform], source: impl FnOnce(String) -> Source) -> Option<Choice> {
-    let mut processes = platforms.iter().map(|platform| hit.entry.process_for(Some(platform)));
-    let first = processes.next()??;
-    for process in processes {
-        if process? != first {
-            return Some(Choice::Differ(platforms.to_vec()));
-        }
+fn choice_of(hit: &IndexHit<'_>, platforms: &[Platform], source: impl Fn(String) -> Source) -> Option<Choice> {
+    let (first, others) = platforms.split_first()?;
+    let first = hit.entry.process_for(Some(first))?;
+    let mut same = true;
+    for platform in others {
+        same &= hit.entry.process_for(Some(platform))? == first;
     }
-    Some(Choice::Process(first.clone(), source(hit.key.to_owned())))
+    let source = || source(hit.key.to_owned());
+    if same {
+        return Some(Choice::Process(first.clone(), source()));
+    }
+    let of = |platform: &Platform| Some((platform.clone(), hit.entry.process_for(Some(platform))?.clone(), source()));
+    Some(Choice::Differ(platforms.iter().filter_map(of).collect()))
 }
 
 fn agree(found: &Found) -> Choice {
@@ -111,17 +131,61 @@ fn agree(found: &Found) -> Choice {
     };
     // What is executed decides; the user does not.
     let same = |process: &ImageProcess| process.entrypoint == first.entrypoint && process.cmd == first.cmd;
-    if found.processes.iter().any(|(_, process)| !same(process)) {
-        return Choice::Differ(found.processes.iter().map(|(platform, _)| platform.clone()).collect());
+    let Found { digest, processes, age, stale } = found;
+    let source = |platform: &Platform| Source::Registry {
+        digest: digest.clone(),
+        platform: platform.clone(),
+        age: *age,
+        stale: *stale,
+    };
+    if processes.iter().all(|(_, process)| same(process)) {
+        return Choice::Process(first.clone(), source(platform));
     }
-    let Found { digest, processes: _, age, stale } = found;
-    let source = Source::Registry { digest: digest.clone(), platform: platform.clone(), age: *age, stale: *stale };
-    Choice::Process(first.clone(), source)
+    let of = |(platform, process): &(Platform, ImageProcess)| (platform.clone(), process.clone(), source(platform));
+    Choice::Differ(processes.iter().map(of).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_index_that_knows_an_image_answers() {
+        let index = |keys: &[&str], cmd: &str| {
+            let mut index = ImageIndex::default();
+            for key in keys {
+                let process = ImageProcess { cmd: vec![cmd.to_owned()], ..ImageProcess::default() };
+                index.insert(key, process.into()).unwrap();
+            }
+            index
+        };
+        let (operator, controller) =
+            (index(&["corp/*", "a"], "operator"), index(&["a", "b", "corp/x:1"], "controller"));
+        let (own, empty) = (index(&["a", "b", "c"], "own"), ImageIndex::default());
+        let plain = Indexes { controller: Some(&controller), ..Indexes::new(&operator, &empty) };
+        let adding = Indexes { adding: Some(&own), ..plain };
+        let overriding = Indexes { overriding: Some(&own), ..plain };
+        let platforms = [Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None }];
+        for (indexes, image, expected) in [
+            (plain, "a", Some("index operator")),
+            (plain, "b", Some("controller controller")),
+            (plain, "c", None),
+            // A pattern of the operator's goes before a name of whoever ranks below.
+            (plain, "docker.io/corp/x:1", Some("index operator")),
+            (adding, "a", Some("index operator")),
+            (adding, "b", Some("controller controller")),
+            (adding, "c", Some("namespace own")),
+            (overriding, "a", Some("namespace own")),
+            (overriding, "docker.io/corp/x:1", Some("index operator")),
+        ] {
+            let choice = indexes.known(&Reference::parse(image).unwrap(), &platforms);
+            let said = choice.map(|choice| match choice {
+                Choice::Process(process, source) => format!("{} {}", source.word(), process.cmd.join(" ")),
+                other => format!("{other:?}"),
+            });
+            assert_eq!(said.as_deref(), expected, "{image}");
+        }
+    }
 
     #[test]
     fn pull_policies_are_those_of_the_kubelet() {

@@ -4,6 +4,8 @@
 pub const INJECT: &str = "emissary-webhook.io/inject";
 /// Label on a namespace, and annotation on a pod or Workflow where allowed: `enforce`, `dry-run` or `off`.
 pub const MODE: &str = "emissary-webhook.io/mode";
+/// Annotation on a pod, where allowed: the executor that it is for, such as `pns`.
+pub const EXECUTOR: &str = "emissary-webhook.io/executor";
 /// Annotation on a pod, where allowed: the platform to look images up for, such as `linux/arm64`.
 pub const PLATFORM: &str = "emissary-webhook.io/platform";
 /// Annotation on a pod, where allowed: further containers to wrap, separated by commas.

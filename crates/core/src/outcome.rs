@@ -29,6 +29,18 @@ impl Outcome {
         }
     }
 
+    /// The same with more to be said, where anything can be said beside the result.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: &[Warning]) -> Self {
+        if let Self::Unchanged(findings) | Self::Rewrite(_, findings) = &mut self
+            && !warnings.is_empty()
+        {
+            findings.warnings.extend_from_slice(warnings);
+            findings.warnings.sort();
+        }
+        self
+    }
+
     /// What is to be said beside the result, where there is something.
     pub fn findings(&self) -> Option<&Findings> {
         match self {
@@ -61,6 +73,8 @@ pub enum Skip {
     SpecUnchanged,
     /// A kind that nothing here rewrites.
     OtherKind,
+    /// For another executor, which the operator allows.
+    OtherExecutor,
 }
 
 impl Skip {
@@ -77,6 +91,7 @@ impl Skip {
             Self::KindNotListed => "kind-not-listed",
             Self::SpecUnchanged => "spec-unchanged",
             Self::OtherKind => "other-kind",
+            Self::OtherExecutor => "other-executor",
         }
     }
 }
@@ -127,6 +142,16 @@ pub enum Source {
         /// The key as it was written.
         key: String,
     },
+    /// `images` of the object's own workflow controller, under this key.
+    Controller {
+        /// The key as it was written.
+        key: String,
+    },
+    /// The image index of the object's own namespace, under this key.
+    Namespace {
+        /// The key as it was written.
+        key: String,
+    },
     /// The image's registry.
     Registry {
         /// Of what the reference names: an index or a manifest.
@@ -159,6 +184,8 @@ impl Source {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Index { .. } => "index",
+            Self::Controller { .. } => "controller",
+            Self::Namespace { .. } => "namespace",
             Self::Registry { .. } => "registry",
             Self::Shipped { .. } => "shipped",
         }
@@ -169,6 +196,8 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Index { key } => write!(f, "image index, key {key}"),
+            Self::Controller { key } => write!(f, "the controller's images, key {key}"),
+            Self::Namespace { key } => write!(f, "the namespace's own image index, key {key}"),
             Self::Registry { digest, platform, age, stale } => {
                 write!(f, "registry, {platform}, {digest}")?;
                 match (stale, age.as_secs()) {
@@ -242,6 +271,32 @@ pub enum Warning {
     /// A container that somebody else put in.
     #[error("container {0} is not the workflow's; it is not wrapped and nothing waits for it")]
     NotWrapped(String),
+    /// The cluster's nodes would need different commands.
+    #[error(
+        "container {container}: image {image} runs different commands on the nodes' platforms; that of {platforms} is used"
+    )]
+    NodesDiffer {
+        /// The container's name.
+        container: String,
+        /// The image as written.
+        image: String,
+        /// The platforms that decide, joined for reading.
+        platforms: String,
+    },
+    /// A pull secret that a look-up could not use.
+    #[error("image pull secret {secret} is not used: {why}")]
+    PullSecret {
+        /// The secret's name.
+        secret: String,
+        /// What is wrong with it, without anything of its content.
+        why: String,
+    },
+    /// An annotation asks for an executor that the operator does not allow.
+    #[error("annotation emissary-webhook.io/executor={0:?} is ignored: executors.allowed does not list it")]
+    ExecutorNotAllowed(String),
+    /// An annotation of ours that the operator lets nobody decide by.
+    #[error("annotation {0} is ignored: overrides.allowed does not list it")]
+    AnnotationIgnored(&'static str),
     /// A mount that `wait` cannot have, since it depends on the container's own variables.
     #[error("container {container}: mount {path} uses subPathExpr; outputs below it cannot be collected")]
     MountNotMirrored {

@@ -2,15 +2,17 @@ use std::time::Duration;
 
 /// Exponential backoff with jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Backoff {
-    pub(crate) first: Duration,
-    pub(crate) most: Duration,
+pub struct Backoff {
+    /// The first wait.
+    pub first: Duration,
+    /// The longest wait.
+    pub most: Duration,
 }
 
 impl Backoff {
     /// How long to wait after so many failures before this one. `random`, in 0..1, takes up to half of it away, so that those
     /// who failed together do not come back together.
-    pub(crate) fn after(self, before: u32, random: f64) -> Duration {
+    pub fn after(self, before: u32, random: f64) -> Duration {
         let whole = self.first.saturating_mul(1 << before.min(20)).min(self.most);
         let random = if random.is_finite() { random.clamp(0.0, 1.0) } else { 0.0 };
         whole.mul_f64(1.0 - random / 2.0)

@@ -155,6 +155,15 @@ pub(crate) fn parse(body: &[u8], content_type: Option<&str>) -> Result<Document,
     }
 }
 
+/// Refuses Docker's schema 1 before its digest is looked at: that is of the text without the signatures in it, so it would be
+/// taken for content that was changed.
+pub(crate) fn refuse_schema_1(content_type: Option<&str>) -> Result<(), Failure> {
+    match content_type.and_then(Kind::of) {
+        Some(Kind::Schema1) => Err(SCHEMA_1),
+        Some(Kind::Index | Kind::Manifest) | None => Ok(()),
+    }
+}
+
 const SCHEMA_1: Failure =
     Failure::NotAnImage { what: "one in Docker's manifest schema 1, which runtimes no longer pull; push it again" };
 

@@ -303,6 +303,7 @@ impl<'a> LookUp<'a> {
         let answer = &shown.answer;
         let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
         let announced = header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
+        document::refuse_schema_1(header("content-type"))?;
         for digest in [expected, announced.as_ref()].into_iter().flatten() {
             document::verify(&answer.body, digest)?;
         }

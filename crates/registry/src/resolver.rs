@@ -3,7 +3,7 @@ use crate::{
     authorization::{Scope, Sessions},
     backoff::Backoff,
     breaker::Breakers,
-    counts::{Counters, Way},
+    counts::{ByRegistry, Counters, Way},
     flight::{Flight, Flights, Joined},
     lanes::{Lanes, Limits, Place},
     layers::{Asked, Layers, Outcome, Subject, Trouble},
@@ -34,6 +34,9 @@ struct Inner {
     flights: Flights<Print, Outcome>,
     tasks: TaskTracker,
     counters: Counters,
+    by_registry: ByRegistry,
+    /// Registries that the options name, the hosts apart.
+    named: Vec<String>,
     clock: Clock,
     random: Random,
     lookup_timeout: Duration,
@@ -47,6 +50,10 @@ impl Resolver {
     pub fn new(options: Options, tasks: TaskTracker) -> Result<Self, OptionsError> {
         let transport = Transport::new(&options)?;
         let layers = Layers::new(&options);
+        let is_name = |pattern: &&String| !pattern.contains(['*', '?']);
+        let named: Vec<String> =
+            options.plain_http.iter().chain(options.allow_registries.iter().filter(is_name)).cloned().collect();
+        let by_registry = ByRegistry::new(named.iter().cloned().chain(options.hosts.registries().map(str::to_owned)));
         let Options {
             // The transport's.
             plain_http: _,
@@ -94,6 +101,8 @@ impl Resolver {
             flights: Flights::new(),
             tasks,
             counters: Counters::default(),
+            by_registry,
+            named,
             clock,
             random,
             lookup_timeout,
@@ -103,6 +112,7 @@ impl Resolver {
     /// Takes over what an operator says of registries' hosts now. Everybody has to prove anew what he may see, and what failed
     /// is tried again.
     pub fn set_hosts(&self, hosts: Hosts) {
+        self.0.by_registry.name(self.0.named.iter().cloned().chain(hosts.registries().map(str::to_owned)));
         self.0.transport.set_hosts(hosts);
         self.0.layers.forget_hosts();
     }
@@ -115,7 +125,9 @@ impl Resolver {
     /// goes on and the next asker profits. A transient failure is given only where no stale answer can be.
     pub async fn resolve(&self, question: &Question, deadline: Instant) -> Outcome {
         let (outcome, way) = self.answer(question, deadline).await;
-        self.0.counters.count(outcome.as_deref().map_err(|failure| &**failure), way);
+        let told = || outcome.as_deref().map_err(|failure| &**failure);
+        self.0.counters.count(told(), way);
+        self.0.by_registry.count(question.reference.registry(), told(), way);
         outcome
     }
 
@@ -123,6 +135,12 @@ impl Resolver {
     pub fn counts(&self) -> Counts {
         let (contents, tags, bytes) = self.0.layers.size();
         Counts { contents, tags, bytes, ..self.0.counters.counts() }
+    }
+
+    /// How questions were answered so far, by registry: those that the operator names (plain HTTP, allowed without a star, the
+    /// hosts folder), and without a name all others together, since anybody can name any. What is remembered is not in it.
+    pub fn counts_by_registry(&self) -> Vec<(Option<Arc<str>>, Counts)> {
+        self.0.by_registry.counts()
     }
 
     /// Writes what never changes, so that [`load`](Self::load) can read it after a restart: what images run, by digest. Neither

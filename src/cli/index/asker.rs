@@ -33,7 +33,7 @@ impl Asker {
         let sources = settings.sources([("--image-index", "imageIndex.files", files)])?;
         let snapshot = load(&sources)?;
         let asker = Self {
-            resolver: resolver(look_ups.options(snapshot.registry()))?,
+            resolver: resolver(look_ups.options(&snapshot))?,
             keyring: look_ups.keyring(&snapshot)?,
             platforms: look_ups.platform.clone(),
             timeout: look_ups.timeout,

@@ -2,15 +2,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::http::{StatusCode, Version};
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::ClientConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::AsyncReadExt;
 
 use super::super::{StartError, listen};
-use super::{certificate, one_answer, options, say, serve, tls};
+use super::{certificate, one_answer, options, roots, say, serve, tls};
 use crate::server::Options;
 
 #[tokio::test]
@@ -36,7 +32,7 @@ async fn a_client_without_alpn_or_with_tls_1_2_is_served() {
     let mut old = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS12])
         .unwrap()
-        .with_root_certificates(roots(&fixture.certificate.ca_pem))
+        .with_root_certificates(roots(&[&fixture.certificate]))
         .with_no_client_auth();
     old.alpn_protocols = vec![b"http/1.1".to_vec()];
     for config in [config, old] {
@@ -61,38 +57,6 @@ async fn a_panic_is_an_answer_and_the_connection_goes_on() {
     }
     assert_eq!(fixture.metric("panics_total"), 2.0);
     assert_eq!(fixture.metric("connections_accepted_total"), 2.0);
-    fixture.stop().await;
-}
-
-#[tokio::test]
-async fn a_client_authority_lets_in_its_own_only() {
-    let authority_key = KeyPair::generate().unwrap();
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
-    let key = KeyPair::generate().unwrap();
-    let mut client = CertificateParams::default();
-    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let client = client.signed_by(&key, &Issuer::from_params(&authority, &authority_key)).unwrap();
-
-    let fixture = serve(Options { client_authority: Some(authority_pem.into_bytes()), ..options() }).await;
-
-    // With TLS 1.3 a client learns of the refusal when it first reads.
-    let mut stream = fixture.tls("http/1.1").await;
-    assert!(stream.read(&mut [0; 1]).await.is_err());
-    assert_eq!(fixture.rejected("handshake"), 1.0);
-
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots(&fixture.certificate.ca_pem))
-        .with_client_auth_cert(
-            vec![client.der().clone()],
-            PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
-        )
-        .unwrap();
-    let answer = super::client(config).post(fixture.url("/length")).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
     fixture.stop().await;
 }
 
@@ -123,10 +87,4 @@ async fn strangers_are_refused_and_counted() {
     assert!(tls(fixture.server.address(), config).await.is_err());
     super::eventually("counted", || fixture.rejected("handshake") == 1.0).await;
     fixture.stop().await;
-}
-
-fn roots(pem: &str) -> rustls::RootCertStore {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
-    roots
 }

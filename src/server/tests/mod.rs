@@ -1,5 +1,6 @@
 //! Real sockets on loopback, real TLS, and limits short enough to wait for.
 
+mod clients;
 mod drain;
 mod http;
 mod limits;
@@ -62,7 +63,7 @@ fn options() -> Options {
         plain: Some(loopback),
         limits: LIMITS,
         drain: Drain { lame_duck: Duration::ZERO, timeout: FOREVER },
-        client_authority: None,
+        clients: None,
     }
 }
 
@@ -165,17 +166,21 @@ fn metric(registry: &Registry, series: &str) -> f64 {
 
 /// A client that trusts the authorities of `certificates` and offers one ALPN protocol.
 fn client_config(certificates: &[&Generated], protocol: &str) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots(certificates))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    config
+}
+
+fn roots(certificates: &[&Generated]) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
         roots.add(CertificateDer::from_pem_slice(certificate.ca_pem.as_bytes()).unwrap()).unwrap();
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    config
+    roots
 }
 
 fn client(config: ClientConfig) -> reqwest::Client {

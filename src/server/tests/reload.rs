@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
+use tokio::sync::watch;
 
-use super::{Fixture, certificate, client_config, eventually, one_answer, options, say, serve_with, tls};
-use crate::certificate::{Generated, generate};
+use super::{Fixture, certificate, client_config, eventually, one_answer, options, pair, say, serve_with, tls};
+use crate::certificate::{Generated, Offer, generate};
 use crate::server::{CertificateSource, Dependencies, LoadError, Metrics, Readiness, StartError, start};
 
 const REQUEST: &str = "POST /length HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
@@ -115,6 +116,33 @@ async fn an_expired_certificate_is_not_ready_until_it_is_replaced() {
     let fresh = certificate();
     mount.swap("..second", &fresh.certificate_pem, &fresh.key_pem);
     eventually("ready", || fixture.readiness.is_ready()).await;
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn what_its_keeper_offers_is_served() {
+    let (first, second) = (certificate(), certificate());
+    let (offers, offered) = watch::channel(Offer::default());
+    let fixture = serve_with(options(), first, CertificateSource::Kept(offered)).await;
+    assert!(!serves(&fixture, &fixture.certificate).await, "there is nothing to serve yet");
+    assert!(fixture.readiness.report().to_string().contains("waiting for a certificate"));
+    offers.send_modify(|offer| offer.problem = Some("the Secret may not be read".to_owned()));
+    eventually("said why", || fixture.readiness.report().to_string().contains("may not be read")).await;
+
+    offers.send_replace(Offer { pair: Some(pair(&fixture.certificate)), problem: None });
+    eventually("ready", || fixture.readiness.is_ready()).await;
+    let mut open = fixture.tls("http/1.1").await;
+
+    offers.send_replace(Offer { pair: Some(pair(&second)), problem: None });
+    eventually("reloaded", || fixture.metric("certificate_reloads_total") == 2.0).await;
+    assert!(serves(&fixture, &second).await);
+    say(&mut open, REQUEST).await;
+    assert!(one_answer(&mut open).await.starts_with("HTTP/1.1 200"), "the open connection goes on");
+
+    offers.send_modify(|offer| offer.problem = Some("the Secret may not be read".to_owned()));
+    eventually("said why", || fixture.readiness.report().to_string().contains("may not be read")).await;
+    assert!(fixture.readiness.is_ready(), "what is served is good");
+    assert_eq!(fixture.metric("certificate_reloads_total"), 2.0, "the same pair is no news");
     fixture.stop().await;
 }
 

@@ -1,15 +1,14 @@
-//! Other webhooks before and after ours: what they put in or change is what is rewritten in the end.
+//! Other webhooks before and after ours: what they put in or change is what is rewritten in the end. And what the API server
+//! speaks to any webhook.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::http::Version;
 use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use emissary_webhook::certificate::generate;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -21,28 +20,44 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::creation::{bare_pod, enforcing, wrapped};
-use super::{PODS, by_url, cluster, entry};
-use crate::serve::program::serve;
+use super::{PODS, by_service, by_url, cluster, entry};
+use crate::serve::program::{PROTOCOLS, certificate_for, serve};
 
 /// Somebody else's webhook: its operations of RFC 6902 for an object.
 struct Neighbour {
-    place: Value,
-    asked: Arc<AtomicUsize>,
+    authority: String,
+    port: u16,
+    /// The protocol of each review.
+    asked: Arc<Mutex<Vec<Version>>>,
 }
 
-async fn neighbour(patch: impl Fn(&Value) -> Vec<Value> + Send + Sync + 'static) -> Neighbour {
-    let made = generate(&["localhost".to_owned()], SystemTime::now(), Duration::from_secs(3600)).unwrap();
+impl Neighbour {
+    fn by_url(&self) -> Value {
+        let url = format!("https://localhost:{}/mutate", self.port);
+        json!({"url": url, "caBundle": STANDARD.encode(&self.authority)})
+    }
+
+    fn asked(&self) -> Vec<Version> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+/// Offers HTTP/2 and HTTP/1.1, under these names.
+async fn neighbour(names: &[&str], patch: impl Fn(&Value) -> Vec<Value> + Send + Sync + 'static) -> Neighbour {
+    let made = certificate_for(names);
     let certificates = CertificateDer::pem_slice_iter(made.certificate_pem.as_bytes()).map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_slice(made.key_pem.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let tls = TlsAcceptor::from(Arc::new(tls.with_no_client_auth().with_single_cert(certificates, key).unwrap()));
+    let mut tls = tls.with_no_client_auth().with_single_cert(certificates, key).unwrap();
+    tls.alpn_protocols = PROTOCOLS.iter().rev().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let tls = TlsAcceptor::from(Arc::new(tls));
 
-    let asked = Arc::new(AtomicUsize::new(0));
-    let (count, patch) = (Arc::clone(&asked), Arc::new(patch));
-    let answer = move |review: String| {
+    let asked: Arc<Mutex<Vec<Version>>> = Arc::default();
+    let (heard, patch) = (Arc::clone(&asked), Arc::new(patch));
+    let answer = move |version: Version, review: String| {
         let review: Value = serde_json::from_str(&review).unwrap();
-        count.fetch_add(1, Ordering::Relaxed);
+        heard.lock().unwrap().push(version);
         let operations = Value::Array(patch(&review["request"]["object"])).to_string();
         let response = json!({
             "uid": review["request"]["uid"],
@@ -66,13 +81,12 @@ async fn neighbour(patch: impl Fn(&Value) -> Vec<Value> + Send + Sync + 'static)
             });
         }
     });
-    let url = format!("https://localhost:{port}/mutate");
-    Neighbour { place: json!({"url": url, "caBundle": STANDARD.encode(made.ca_pem)}), asked }
+    Neighbour { authority: made.ca_pem, port, asked }
 }
 
 /// Puts a sidecar in where there is none.
 async fn sidecar_injector() -> Neighbour {
-    neighbour(|pod| {
+    neighbour(&["localhost"], |pod| {
         let containers = pod["spec"]["containers"].as_array().unwrap();
         if containers.iter().any(|container| container["name"] == "log-shipper") {
             return Vec::new();
@@ -85,7 +99,7 @@ async fn sidecar_injector() -> Neighbour {
 
 /// Has images pulled from elsewhere.
 async fn mirror_rewriter() -> Neighbour {
-    neighbour(|pod| {
+    neighbour(&["localhost"], |pod| {
         let mut operations = Vec::new();
         for list in ["containers", "initContainers"] {
             for (index, container) in pod["spec"][list].as_array().into_iter().flatten().enumerate() {
@@ -116,7 +130,7 @@ async fn a_sidecar_injector_may_come_before_or_after() {
             sidecar_injector().await,
         );
         namespace.register([entry("pods", by_url(&webhook), PODS)]).await;
-        namespace.register_as(order, [entry("sidecar", injector.place.clone(), PODS)]).await;
+        namespace.register_as(order, [entry("sidecar", injector.by_url(), PODS)]).await;
         let pod = namespace.create("pods", &bare_pod("shipped")).await.unwrap();
         assert_eq!(wrapped(&pod), ["/usr/bin/report", "--all"], "{order}");
         let mut found = names(&pod);
@@ -124,7 +138,7 @@ async fn a_sidecar_injector_may_come_before_or_after() {
         assert_eq!(found, ["log-shipper", "main", "wait"], "{order}");
         let sidecar = pod["spec"]["containers"].as_array().unwrap().iter().find(|one| one["name"] == "log-shipper");
         assert!(sidecar.unwrap().get("command").is_none(), "{order}: an injected sidecar is left alone");
-        assert!(injector.asked.load(Ordering::Relaxed) >= 1);
+        assert!(!injector.asked().is_empty());
     }
 }
 
@@ -143,7 +157,7 @@ async fn a_mirror_rewriter_may_come_before_or_after() {
         .await;
         let mirror = mirror_rewriter().await;
         namespace.register([entry("pods", by_url(&webhook), PODS)]).await;
-        namespace.register_as(order, [entry("mirror", mirror.place.clone(), PODS)]).await;
+        namespace.register_as(order, [entry("mirror", mirror.by_url(), PODS)]).await;
         let pod = namespace.create("pods", &bare_pod("mirrored")).await.unwrap();
         assert_eq!(wrapped(&pod), ["/usr/bin/report", "--all"], "{order}");
         // Whoever is first is asked again, since the other has changed the pod.
@@ -153,7 +167,21 @@ async fn a_mirror_rewriter_may_come_before_or_after() {
                 assert!(image.starts_with("mirror.example.net/"), "{order}: {image}");
             }
         }
-        let asked = mirror.asked.load(Ordering::Relaxed);
+        let asked = mirror.asked().len();
         assert!((1..=2).contains(&asked), "{order}: {asked}");
     }
+}
+
+/// Which is why all that goes over the wire is tested in both.
+#[tokio::test]
+async fn a_url_on_loopback_is_spoken_to_in_http_2_and_a_service_in_http_1() {
+    let Some(cluster) = cluster() else { return };
+    let namespace = cluster.namespace("protocols").await;
+    let service = format!("hook.{}.svc", namespace.name);
+    let (first, second) =
+        (neighbour(&["localhost"], |_| Vec::new()).await, neighbour(&[&service], |_| Vec::new()).await);
+    let place = by_service(&namespace, "hook", &second.authority, second.port).await;
+    namespace.register([entry("url", first.by_url(), PODS), entry("service", place, PODS)]).await;
+    namespace.create("pods", &bare_pod("seen")).await.unwrap();
+    assert_eq!((first.asked(), second.asked()), (vec![Version::HTTP_2], vec![Version::HTTP_11]));
 }

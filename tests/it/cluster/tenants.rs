@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::creation::{bare_pod, enforcing};
 use super::{PODS, Refusal, by_url, cluster, entry};
+use crate::serve::program::eventually;
 
 #[tokio::test]
 async fn a_registration_counts_in_its_namespace_only() {
@@ -26,21 +27,20 @@ async fn a_service_account_may_do_what_its_role_says() {
     let namespace = cluster.namespace("service-account").await;
     let name = namespace.name.as_str();
     let role = json!({
-        "apiVersion": "v1", "kind": "List", "items": [
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "reads"},
-                "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}],
-            },
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "reads"},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reads"},
-                "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": name}],
-            },
-        ],
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "reads"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}],
     });
-    namespace.kubectl_says(&["apply", "-f", "-"], &role.to_string()).await;
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "reads"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reads"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": name}],
+    });
+    namespace.create("rbac.authorization.k8s.io/v1/roles", &role).await.unwrap();
+    namespace.create("rbac.authorization.k8s.io/v1/rolebindings", &binding).await.unwrap();
     let kubeconfig = cluster.kubeconfig_of(name, "default").await;
     let namespace = namespace.by(&kubeconfig).await;
-    namespace.request("GET", &namespace.path("configmaps"), None).await.unwrap();
+    // The authorizer learns of them a moment later.
+    let lists = async || namespace.request("GET", &namespace.path("configmaps"), None).await.is_ok();
+    eventually("the ServiceAccount lists ConfigMaps", lists).await;
     assert_eq!(namespace.request("GET", &namespace.path("secrets"), None).await.unwrap_err().code, 403);
 }

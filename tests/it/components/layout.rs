@@ -59,6 +59,16 @@ impl<'a> Layout<'a> {
         self.name(tag, descriptor)
     }
 
+    /// Adds an artifact that is no image (OCI image spec, "Guidelines for Artifact Usage") under `tag`.
+    pub(crate) fn artifact(&mut self, tag: &str, config_type: &str, layer_type: &str) {
+        let layer = self.blob(layer_type, b"content");
+        let config = self.blob(config_type, b"{}");
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [layer]});
+        let descriptor = self.blob(media_type, manifest.to_string().as_bytes());
+        self.name(tag, descriptor);
+    }
+
     fn manifest(&self, Image { os, architecture, config }: &Image) -> Value {
         // Two blocks of zeros end a tar; so this one is empty. Compressed, because skopeo compresses what is not, and the
         // manifest would be another.
@@ -71,6 +81,7 @@ impl<'a> Layout<'a> {
             "architecture": architecture,
             "config": config,
             "rootfs": {"type": "layers", "diff_ids": [sha256(&layer)]},
+            "history": [{"created_by": "tests"}],
         });
         let config = self.blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
         let media_type = "application/vnd.oci.image.manifest.v1+json";

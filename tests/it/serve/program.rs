@@ -252,6 +252,13 @@ impl Webhook {
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    /// Bytes of memory that it takes, as the kernel counts them.
+    pub(super) fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// What it has logged so far, a JSON object a line.
     pub(crate) fn log(&self) -> Vec<Value> {
         let lines: MutexGuard<'_, Vec<String>> = self.log.lock().unwrap();

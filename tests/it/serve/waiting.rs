@@ -1,11 +1,14 @@
 //! Many at once: who waits, who is told to come back, and what a registry sees of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use sample_registry::{Fault, Image, Index, RunningRegistry, SampleRegistry};
 use serde_json::{Value, json};
 use tokio::join;
+use tokio::time::sleep;
 
 use super::program::{Answer, Webhook, eventually, serve};
 use super::reviews::{running, running_in};
@@ -71,21 +74,22 @@ async fn waiting_is_bounded_in_all_and_for_each_namespace() {
     assert!(is_allowed(&webhook.post(&review("a", 4)).await));
 }
 
-#[tokio::test]
-async fn two_hundred_pods_of_one_cold_image_are_one_look_up() {
-    let registry = slow_registry().await;
-    let webhook =
-        serve("{mode: enforce, platforms: [linux/amd64], admission: {maxWaiting: 200, maxWaitingPerNamespace: 200}}")
-            .registry(&registry)
-            .start()
-            .await;
-    let review = running(&registry.reference("slow:1"));
+// The registry on another thread than its clients, who are busy with TLS.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_thousand_pods_of_one_cold_image_are_one_look_up_and_all_are_patched() {
+    let image = |platform| Image::new(platform).entrypoint(&["/app"]);
+    let index = Index::oci().image(image("linux/amd64")).image(image("linux/arm64"));
+    let registry = SampleRegistry::new().put("cold:1", index).fault(|_| Some(Fault::Delay(Duration::from_millis(100))));
+    let registry = registry.start().await.unwrap();
+    // As many may wait as by default.
+    let webhook = serve("{mode: enforce, platforms: [linux/amd64]}").registry(&registry).start().await;
+    let review = running(&registry.reference("cold:1"));
     // Of one HTTP/2 connection 128 requests are served at a time.
-    let clients = [webhook.client_of("h2"), webhook.client_of("h2")];
-    let answers = join_all((0..200).map(|n| {
-        let (mut review, client, webhook) = (review.clone(), &clients[n % 2], &webhook);
+    let clients: Vec<_> = (0..10).map(|_| webhook.client_of("h2")).collect();
+    let answers = join_all((0..1000).map(|n| {
+        let (mut review, client, webhook) = (review.clone(), &clients[n % clients.len()], &webhook);
         review["request"]["uid"] = json!(format!("uid-{n}"));
-        async move { (format!("uid-{n}"), webhook.post_by(client, "/mutate?timeout=10s", &review).await) }
+        async move { (format!("uid-{n}"), webhook.post_by(client, "/mutate?timeout=30s", &review).await) }
     }))
     .await;
     for (uid, answer) in &answers {
@@ -93,4 +97,92 @@ async fn two_hundred_pods_of_one_cold_image_are_one_look_up() {
         assert_eq!((&response["uid"], response["patch"].is_string()), (&json!(uid), true), "{response}");
     }
     assert_eq!(registry.requests().len(), 3, "{:#?}", registry.requests());
+    let mut took: Vec<Duration> = answers.iter().map(|(_, answer)| answer.took).collect();
+    took.sort();
+    println!("a thousand at once: {:?} at the median, {:?} the last", took[500], took[999]);
+}
+
+#[tokio::test]
+async fn a_crowd_at_a_dead_registry_is_told_to_come_back_and_delays_nobody() {
+    let registry = SampleRegistry::new()
+        .put("warm:1", Image::new("linux/amd64").entrypoint(&["/app"]))
+        .put("other:1", Image::new("linux/amd64").entrypoint(&["/app"]))
+        .fault(|head| head.path.contains("dead").then_some(Fault::Stall))
+        .start()
+        .await
+        .unwrap();
+    let webhook =
+        serve("{mode: enforce, platforms: [linux/amd64], admission: {maxWaiting: 3, maxWaitingPerNamespace: 2}}")
+            .registry(&registry)
+            .start()
+            .await;
+    let (crowd, warm) =
+        (running_in("a", &registry.reference("dead:1")), running_in("b", &registry.reference("warm:1")));
+    assert!(is_allowed(&webhook.post(&warm).await));
+    let clients: Vec<_> = (0..3).map(|_| webhook.client_of("h2")).collect();
+    let waiting = join_all((0..100).map(|n| webhook.post_by(&clients[n % 3], "/mutate?timeout=10s", &crowd)));
+    let meanwhile = async {
+        eventually("the look-up is under way", async || under_way(&registry) == 1).await;
+        // A dead registry of one tenant's: neither another's cold image nor a warm one waits for it.
+        let cold = running_in("b", &registry.reference("other:1"));
+        for review in [&cold, &warm] {
+            let answer = webhook.post(review).await;
+            // The crowd waits 4.5 s.
+            assert!(is_allowed(&answer) && answer.took < Duration::from_secs(4), "{answer:?}");
+        }
+    };
+    let (answers, ()) = join!(waiting, meanwhile);
+    let mut took: Vec<Duration> = answers.iter().map(|answer| answer.took).collect();
+    took.sort();
+    assert!(answers.iter().all(|answer| answer.denial().0 == 503));
+    // All but two had left by then, though the API server would have waited for 10 s.
+    assert!(took[97] < Duration::from_secs(8) && took[98] > Duration::from_secs(8), "{:?}", &took[96..]);
+}
+
+// The registry on another thread than its clients, who are busy with TLS.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_flood_of_cold_images_takes_neither_memory_nor_anybodys_time() {
+    const FLOOD: u32 = 2000;
+    let registry = SampleRegistry::new()
+        .put("warm:1", Image::new("linux/amd64").entrypoint(&["/app"]))
+        .fault(|head| head.path.contains("flood").then_some(Fault::Stall))
+        .start()
+        .await
+        .unwrap();
+    let webhook = serve("{mode: enforce, platforms: [linux/amd64]}").registry(&registry).start().await;
+    let warm = running_in("calm", &registry.reference("warm:1"));
+    assert!(is_allowed(&webhook.post(&warm).await));
+    let before = webhook.resident();
+    let client = webhook.client_of("h2");
+    let flood = stream::iter(0..FLOOD).for_each_concurrent(40, |n| {
+        let review = running_in(&format!("flood-{}", n % 3), &registry.reference(&format!("flood-{n}:1")));
+        let (webhook, client) = (&webhook, &client);
+        async move { assert_eq!(webhook.post_by(client, "/mutate?timeout=3s", &review).await.denial().0, 503) }
+    });
+    let ended = AtomicBool::new(false);
+    let flood = async {
+        flood.await;
+        ended.store(true, Ordering::Relaxed);
+    };
+    let meanwhile = async {
+        let mut took = Vec::new();
+        while !ended.load(Ordering::Relaxed) {
+            let answer = webhook.post(&warm).await;
+            assert!(is_allowed(&answer), "{answer:?}");
+            took.push(answer.took);
+            sleep(Duration::from_millis(10)).await;
+        }
+        took.sort();
+        took
+    };
+    let ((), took) = join!(flood, meanwhile);
+    let (median, last) = (took[took.len() / 2], took[took.len() - 1]);
+    let grown = webhook.resident().saturating_sub(before);
+    println!(
+        "{} warm answers meanwhile: {median:?} at the median, {last:?} the last; grown by {grown} bytes",
+        took.len()
+    );
+    // Far from what a wait for the registry would be, and from what two thousand tasks and bodies would take.
+    assert!(median < SLOW, "{median:?}");
+    assert!(grown < 64 << 20, "{grown} bytes");
 }

@@ -5,9 +5,13 @@
 mod admission;
 mod affinity;
 mod metadata;
+mod quantity;
+mod selector;
 mod text;
 
 pub use admission::{AdmissionRequest, GroupVersionKind, ReviewError};
 pub use affinity::Affinity;
 pub use metadata::{Metadata, OwnerReference, StringMap};
+pub use quantity::{NotAQuantity, Quantity};
+pub use selector::LabelSelector;
 pub use text::{Text, null_as_default};

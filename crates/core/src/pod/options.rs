@@ -1,3 +1,4 @@
+use super::executor::Executors;
 use crate::image::{Aliases, Platform, Reference, ReferenceError};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde_json::Value;
@@ -22,8 +23,12 @@ pub struct Options {
     pub wrap: NamePatterns,
     /// Where pods may run that do not say it themselves. At least one.
     pub platforms: Vec<Platform>,
+    /// Whether nobody stated `platforms`, so that those of the cluster's nodes, where they are known, go before.
+    pub platforms_assumed: bool,
     /// Which annotations of ours count on a pod.
     pub overrides: Overrides,
+    /// Which pods are left to another executor.
+    pub executors: Executors,
     /// Whether images are written with their digest.
     pub pin: Pin,
     /// Other names of registries: images are matched and looked up by their canonical names.
@@ -93,6 +98,8 @@ pub struct ExecutorOptions {
     pub log_level: String,
     /// `--log-format`.
     pub log_format: String,
+    /// Whether it chooses a command by its node's platform, as ours does and Argo's does not.
+    pub platform_commands: bool,
 }
 
 /// Which annotations of ours count on a pod. A fresh install allows none.
@@ -100,6 +107,8 @@ pub struct ExecutorOptions {
 pub struct Overrides {
     /// `emissary-webhook.io/mode`.
     pub mode: bool,
+    /// `emissary-webhook.io/executor`.
+    pub executor: bool,
     /// `emissary-webhook.io/platform`.
     pub platform: bool,
     /// `emissary-webhook.io/wrap`.
@@ -164,7 +173,9 @@ impl Default for Options {
             injected_sidecars: NamePatterns::default(),
             wrap: NamePatterns::default(),
             platforms: vec![Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None }],
+            platforms_assumed: true,
             overrides: Overrides::default(),
+            executors: Executors::default(),
             pin: Pin::default(),
             aliases: Aliases::default(),
             stamp: String::new(),

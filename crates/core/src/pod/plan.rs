@@ -12,9 +12,10 @@ use super::template::{Template, TemplateSource, locate};
 use super::view::{Container, Pod, Variable};
 use super::wrap::wrapped_containers;
 use crate::edit::Edits;
-use crate::lookup::{Answers, Choice, Indexes, LookUp, pulls_always};
+use crate::image::{ImageProcess, Platform};
+use crate::lookup::{Answers, Choice, Found, Indexes, LookUp, pulls_always};
 use crate::names;
-use crate::outcome::{Denial, Findings, Outcome, Problem, Provenance, Skip, Warning};
+use crate::outcome::{Denial, Findings, Outcome, Problem, Provenance, Skip, Source, Warning};
 use serde_json::json;
 
 /// The size that an object may have after rewriting, in bytes of compact JSON. The API server refuses requests over about
@@ -31,6 +32,7 @@ pub struct Plan {
     /// Containers with a command of their own whose images are looked up for their digests.
     to_pin: Vec<Pinned>,
     pin: Pin,
+    platform_commands: bool,
     stamp: Option<(&'static str, String)>,
     size: usize,
 }
@@ -40,6 +42,8 @@ pub struct Plan {
 struct Pending {
     subject: Subject,
     look_up: LookUp,
+    /// The platforms that decide where those of the nodes do not agree.
+    fallback: Option<Vec<Platform>>,
 }
 
 /// A container with a command, as far as its image's digest needs it.
@@ -57,13 +61,13 @@ struct Pinned {
 /// A [`Skip`] where the pod is none of ours.
 pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &Indexes<'_>) -> Result<Plan, Skip> {
     let mut draft = Draft::new(pod);
-    draft.warnings.extend(select(pod, options)?);
+    draft.warnings.extend(select(pod, context, options)?);
     let shape = match recognise(pod) {
         Ok(shape) if shape.too_old => return Err(Skip::ArgoTooOld),
         Ok(shape) => shape,
         Err(problem) => return Ok(Plan::denied(draft, problem)),
     };
-    let placement = match placement(pod, options) {
+    let placement = match placement(pod, context, options) {
         Ok(placement) => placement,
         Err(problem) => return Ok(Plan::denied(draft, problem)),
     };
@@ -82,6 +86,7 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
         profile: options.profile,
         pod: &pod.spec.security_context,
         windows: placement.windows,
+        limits: context.limits,
         writes_tmp: template.as_ref().is_some_and(Template::is_resource),
     };
 
@@ -99,6 +104,7 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
         if shape.origin == Origin::Bare { bare::prefix(options) } else { emissary::prefix(pod, &shape, options) };
     let supervised = shape.is_supervised(pod) || (shape.origin == Origin::Bare && bare::is_supervised(options));
     let mut plan = Plan::of(draft, options.pin, stamp(pod, options), pod.text().len());
+    plan.platform_commands = options.executor.platform_commands;
     for index in wrapped {
         let container = &pod.spec.containers[index];
         plan.draft.share(Place::Regular(index), container);
@@ -117,9 +123,27 @@ fn stamp(pod: &Pod<'_>, options: &Options) -> Option<(&'static str, String)> {
     wanted.then(|| (names::REWRITTEN, options.stamp.clone()))
 }
 
+/// The same answer for some platforms alone; `None` where it has none of them.
+fn narrowed(look_up: &LookUp, answers: &Answers, own: &[Platform]) -> Option<Answers> {
+    let found = answers.get(look_up)?.as_ref().ok()?;
+    let same = |a: &Platform, b: &Platform| (&a.os, &a.architecture) == (&b.os, &b.architecture);
+    let processes: Vec<_> =
+        found.processes.iter().filter(|(platform, _)| own.iter().any(|own| same(own, platform))).cloned().collect();
+    (!processes.is_empty()).then(|| Answers::from([(look_up.clone(), Ok(Found { processes, ..found.clone() }))]))
+}
+
 impl Plan {
     fn of(draft: Draft, pin: Pin, stamp: Option<(&'static str, String)>, size: usize) -> Self {
-        Self { draft, commands: Vec::new(), pending: Vec::new(), to_pin: Vec::new(), pin, stamp, size }
+        Self {
+            draft,
+            commands: Vec::new(),
+            pending: Vec::new(),
+            to_pin: Vec::new(),
+            pin,
+            platform_commands: false,
+            stamp,
+            size,
+        }
     }
 
     fn denied(mut draft: Draft, problem: Problem) -> Self {
@@ -157,6 +181,10 @@ impl Plan {
             has_command_field: container.command.is_some(),
             args: container.args().iter().map(ToString::to_string).collect(),
             has_args_field: container.args.is_some(),
+            variables: match options.executor.platform_commands {
+                true => container.environment().ok().flatten().map(|variables| variables.len()),
+                false => None,
+            },
         };
         if !container.command().is_empty() {
             let mut words = subject.prefix.clone();
@@ -177,7 +205,15 @@ impl Plan {
                 return;
             }
         };
-        match indexes.known(&reference, &placement.platforms) {
+        // What the nodes could need, an executor that chooses has.
+        let guessed = placement.of_nodes && !self.platform_commands;
+        let fallback = guessed.then(|| options.platforms.clone());
+        let mut known = indexes.known(&reference, &placement.platforms);
+        if let (Some(Choice::Differ(_)), Some(own)) = (&known, &fallback) {
+            self.warn_of_nodes(&subject, own);
+            known = indexes.known(&reference, own);
+        }
+        match known {
             Some(choice) => self.settle(subject, choice),
             None => {
                 let platforms = placement.platforms.clone();
@@ -185,6 +221,7 @@ impl Plan {
                 self.pending.push(Pending {
                     subject,
                     look_up: LookUp { reference, platforms, stated: placement.stated, always },
+                    fallback,
                 });
             }
         }
@@ -203,16 +240,25 @@ impl Plan {
         self.to_pin.push(Pinned { index, name, image, look_up });
     }
 
+    fn warn_of_nodes(&mut self, subject: &Subject, own: &[Platform]) {
+        self.draft.warnings.push(Warning::NodesDiffer {
+            container: subject.name.clone(),
+            image: subject.image.clone(),
+            platforms: own.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        });
+    }
+
     fn settle(&mut self, subject: Subject, choice: Choice) {
         match choice {
             Choice::Process(process, source) => match subject.fill(&process, source, self.pin) {
                 Ok(command) => self.commands.push(command),
                 Err(problem) => self.draft.problems.push(problem),
             },
-            Choice::Differ(platforms) => self.draft.problems.push(Problem::PlatformsDiffer {
+            Choice::Differ(processes) if self.platform_commands => self.leave_to_the_executor(subject, processes),
+            Choice::Differ(processes) => self.draft.problems.push(Problem::PlatformsDiffer {
                 container: subject.name,
                 image: subject.image,
-                platforms: platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                platforms: processes.iter().map(|(platform, ..)| platform.to_string()).collect::<Vec<_>>().join(", "),
             }),
             Choice::Unknown(miss) => self.draft.problems.push(Problem::LookUp {
                 container: subject.name,
@@ -223,10 +269,28 @@ impl Plan {
         }
     }
 
+    /// Writes a command for each platform, of which the executor takes its node's.
+    fn leave_to_the_executor(&mut self, subject: Subject, processes: Vec<(Platform, ImageProcess, Source)>) {
+        let (place, variables) = (Place::Regular(subject.index), subject.variables);
+        match subject.fill_by_platform(processes, self.pin) {
+            Ok((commands, variable)) => {
+                self.draft.env(place, variables).append(variable);
+                self.commands.extend(commands);
+            }
+            Err(problem) => self.draft.problems.push(problem),
+        }
+    }
+
     /// Takes the answers and makes the outcome.
     pub fn apply(mut self, answers: &Answers, indexes: &Indexes<'_>) -> Outcome {
-        for Pending { subject, look_up } in std::mem::take(&mut self.pending) {
-            let choice = indexes.judge(&look_up, answers);
+        for Pending { subject, look_up, fallback } in std::mem::take(&mut self.pending) {
+            let mut choice = indexes.judge(&look_up, answers);
+            if let (Choice::Differ(_), Some(own)) = (&choice, &fallback)
+                && let Some(narrowed) = narrowed(&look_up, answers, own)
+            {
+                self.warn_of_nodes(&subject, own);
+                choice = indexes.judge(&look_up, &narrowed);
+            }
             self.settle(subject, choice);
         }
         for Pinned { index, name, image, look_up } in std::mem::take(&mut self.to_pin) {
@@ -240,7 +304,7 @@ impl Plan {
                 None => {}
             }
         }
-        let Self { mut draft, mut commands, pending: _, to_pin: _, pin: _, stamp, size } = self;
+        let Self { mut draft, mut commands, pending: _, to_pin: _, pin: _, platform_commands: _, stamp, size } = self;
         let (problems, warnings) = (std::mem::take(&mut draft.problems), std::mem::take(&mut draft.warnings));
         if !problems.is_empty() {
             return Outcome::Denial(Denial { problems });

@@ -1,3 +1,4 @@
+use super::limits::Limits;
 use super::options::Profile;
 use super::view::SecurityContext;
 use crate::edit::{Edits, Path};
@@ -20,6 +21,7 @@ pub(super) struct Hardening<'p, 'a> {
     pub(super) profile: Profile,
     pub(super) pod: &'p SecurityContext<'a>,
     pub(super) windows: bool,
+    pub(super) limits: Option<&'p Limits>,
     /// Whether the container writes below `/tmp` without a volume there.
     pub(super) writes_tmp: bool,
 }
@@ -27,7 +29,7 @@ pub(super) struct Hardening<'p, 'a> {
 impl Hardening<'_, '_> {
     /// The fields that the profile wants, less what the pod's own security context already provides.
     fn wanted(&self, whose: Whose) -> Map<String, Value> {
-        let Self { profile, pod, windows, writes_tmp } = *self;
+        let Self { profile, pod, windows, limits: _, writes_tmp } = *self;
         let mut fields = Map::new();
         if profile == Profile::None {
             return fields;
@@ -89,8 +91,9 @@ impl Hardening<'_, '_> {
 
     /// The resources of an injected container: requests and limits each from `stated` where it has them, else from the
     /// profile, which gives what argoexec was measured to use, and no limit on CPU, since that would only slow a step's
-    /// start. `limits: {}` says that there are to be none.
-    pub(super) fn resources(&self, stated: Option<&Value>) -> Option<Value> {
+    /// start. `limits: {}` says that there are to be none. All of it within what the namespace's LimitRanges allow beside
+    /// `others`, the resources of the containers that run at the same time.
+    pub(super) fn resources<'o>(&self, stated: Option<&Value>, others: impl Iterator<Item = &'o str>) -> Option<Value> {
         let profiles = match self.profile {
             Profile::None => json!({}),
             _ => json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}),
@@ -103,6 +106,10 @@ impl Hardening<'_, '_> {
             resources.entry(field.clone()).or_insert_with(|| value.clone());
         }
         resources.retain(|_, quantities| quantities.as_object().is_none_or(|quantities| !quantities.is_empty()));
-        (!resources.is_empty()).then_some(Value::Object(resources))
+        let resources = (!resources.is_empty()).then_some(Value::Object(resources));
+        match self.limits {
+            Some(limits) => limits.clamp(resources, others),
+            None => resources,
+        }
     }
 }

@@ -64,6 +64,35 @@ pub fn plan(
     if !workflow.kinds.contains(&kind) {
         return Ok(Err(Skip::KindNotListed));
     }
+    draft(text, kind, kind, options, workflow, indexes).map(Ok)
+}
+
+/// The images that a run of a stored object would have to be looked up for, each once, whatever kinds are filled: containers
+/// without a command, whose image the operator's index does not know, and that name one without parameters.
+///
+/// # Errors
+/// [`NotAWorkflow`] where the text cannot be read.
+pub fn look_ups_ahead(
+    text: &str,
+    kind: Kind,
+    options: &Options,
+    workflow: &WorkflowOptions,
+    indexes: &Indexes<'_>,
+) -> Result<Vec<LookUp>, NotAWorkflow> {
+    // Its run is a Workflow, for which tags count too.
+    let plan = draft(text, kind, Kind::Workflow, options, workflow, indexes)?;
+    Ok(plan.look_ups().into_iter().cloned().collect())
+}
+
+/// Goes through the object's containers. `kind` is where its templates stand, `filled_as` what may be filled in.
+fn draft(
+    text: &str,
+    kind: Kind,
+    filled_as: Kind,
+    options: &Options,
+    workflow: &WorkflowOptions,
+    indexes: &Indexes<'_>,
+) -> Result<Plan, NotAWorkflow> {
     let unreadable = |source| NotAWorkflow { kind: kind.name(), source };
     let spec = spec_of(text, kind).map_err(unreadable)?;
     let controllers: Option<Template<'_>> =
@@ -95,12 +124,19 @@ pub fn plan(
                 continue;
             }
             order += 1;
-            let around =
-                Around { template: &name, patches: &patches, kind, workflow, options, placement: &placement, indexes };
+            let around = Around {
+                template: &name,
+                patches: &patches,
+                kind: filled_as,
+                workflow,
+                options,
+                placement: &placement,
+                indexes,
+            };
             plan.consider(order, &slot, &around);
         }
     }
-    Ok(Ok(plan))
+    Ok(plan)
 }
 
 /// What decides on a container beside itself.
@@ -217,7 +253,8 @@ impl Plan {
                 Ok(filled) => self.filled.push(filled),
                 Err(why) => self.leave(&subject, why.to_owned()),
             },
-            Choice::Differ(platforms) => {
+            Choice::Differ(processes) => {
+                let platforms: Vec<_> = processes.iter().map(|(platform, ..)| platform).collect();
                 let platforms = platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 self.leave(&subject, format!("image {} runs different commands on {platforms}", subject.image));
             }

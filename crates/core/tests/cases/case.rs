@@ -1,12 +1,16 @@
 //! What stands in a case file, and what the rewriting makes of it.
 
+use crate::rendering::CaseController;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use emissary_core::image::{Aliases, Digest, ImageIndex, ImageProcess, IndexEntry, Platform, Reference};
 use emissary_core::lookup::{Answers, Found, Indexes, LookUp, Miss};
 use emissary_core::outcome::{Outcome, Provenance, Source};
-use emissary_core::pod::{self, Context, ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pin, Pod, Profile};
+use emissary_core::pod::{
+    self, Context, Executor, ExecutorChoice, ExecutorOptions, Executors, Layout, LimitRangeItem, Limits, NamePatterns,
+    Options, Overrides, Pin, Pod, Profile,
+};
 use emissary_core::workflow::{self, ControllerDefaults, Kind, WorkflowOptions};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -30,6 +34,8 @@ pub(crate) struct Case {
     /// What the registries have. An image that is asked for and is not here fails the case.
     #[serde(default)]
     registry: BTreeMap<String, CaseImage>,
+    /// Renders the pods of a workflow kind instead of rewriting it.
+    render: Option<CaseController>,
     input: Value,
     /// JSON pointers into the object after rewriting, in which a list's element may go by its name. Without any, the
     /// whole patch is the expectation.
@@ -55,13 +61,26 @@ struct CaseOptions {
     #[serde(default)]
     wrap: Vec<String>,
     platforms: Option<Vec<Platform>>,
-    /// The annotations that count: `mode`, `platform`, `wrap`.
+    /// The annotations that count: `mode`, `executor`, `platform`, `wrap`.
     #[serde(default)]
     allow: BTreeSet<String>,
     #[serde(default)]
     aliases: BTreeMap<String, String>,
     pin: Option<String>,
     stamp: Option<String>,
+    #[serde(default)]
+    executors: CaseExecutors,
+}
+
+/// Which pods are left to another executor, the two choices as the controller's configuration has them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CaseExecutors {
+    #[serde(default)]
+    others: Vec<String>,
+    #[serde(default)]
+    container_runtime_executors: Value,
+    container_runtime_executor: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,6 +97,8 @@ struct CaseExecutor {
     security_context: Option<Value>,
     log_level: Option<String>,
     log_format: Option<String>,
+    #[serde(default)]
+    platform_commands: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -86,6 +107,14 @@ struct CaseContext {
     name: Option<String>,
     #[serde(default)]
     namespace_restricted: bool,
+    /// Items of the namespace's LimitRanges.
+    #[serde(default)]
+    limits: Vec<LimitRangeItem>,
+    /// Platforms of the cluster's nodes.
+    #[serde(default)]
+    node_platforms: Vec<Platform>,
+    /// Labels of the owning Workflow, where they are known.
+    workflow_labels: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -162,6 +191,9 @@ impl Case {
     /// What comes out, as it is written into the file; or what can never be right, whatever the file says.
     pub(crate) fn run(&self) -> Result<Value, String> {
         let input = expand(&self.input);
+        if let Some(controller) = &self.render {
+            return controller.render(&input, &index(&self.index)?, |pod| self.shown(pod));
+        }
         let Pass { outcome, asked } = self.pass(&input, self.options.stamp.as_deref())?;
         let mut said = Map::new();
         said.insert("outcome".to_owned(), json!(outcome.word()));
@@ -228,14 +260,20 @@ impl Case {
     fn pass(&self, object: &Value, stamp: Option<&str>) -> Result<Pass, String> {
         let text = object.to_string();
         let (operator, shipped) = (index(&self.index)?, index(&self.shipped)?);
-        let indexes = Indexes { operator: &operator, shipped: &shipped };
+        let indexes = Indexes::new(&operator, &shipped);
         let options = self.options.read(stamp)?;
         match object["kind"].as_str().ok_or("the input has no kind")? {
             "Pod" => {
                 let pod = Pod::parse(&text).map_err(|error| error.to_string())?;
+                let limits = (!self.context.limits.is_empty()).then(|| Limits::of(&self.context.limits));
+                let labels: Option<Vec<(String, String)>> =
+                    self.context.workflow_labels.clone().map(|labels| labels.into_iter().collect());
                 let context = Context {
                     name: self.context.name.as_deref(),
                     namespace_restricted: self.context.namespace_restricted,
+                    limits: limits.as_ref(),
+                    node_platforms: &self.context.node_platforms,
+                    workflow_labels: labels.as_deref(),
                 };
                 Ok(match pod::plan(&pod, &context, &options, &indexes) {
                     Err(skip) => Pass { outcome: Outcome::Skip(skip), asked: Vec::new() },
@@ -373,7 +411,7 @@ impl CaseOptions {
     fn read(&self, stamp: Option<&str>) -> Result<Options, String> {
         let default = Options::default();
         let patterns = |names: &[String]| NamePatterns::new(names).map_err(|error| error.to_string());
-        let unknown = self.allow.iter().find(|name| !["mode", "platform", "wrap"].contains(&name.as_str()));
+        let unknown = self.allow.iter().find(|name| !["mode", "executor", "platform", "wrap"].contains(&name.as_str()));
         if let Some(unknown) = unknown {
             return Err(format!("allow: {unknown} is not known"));
         }
@@ -387,6 +425,7 @@ impl CaseOptions {
             security_context,
             log_level,
             log_format,
+            platform_commands,
         } = &self.executor;
         let or = |own: &Option<String>, default: String| own.clone().unwrap_or(default);
         Ok(Options {
@@ -412,15 +451,18 @@ impl CaseOptions {
                 security_context: security_context.clone(),
                 log_level: or(log_level, default.executor.log_level),
                 log_format: or(log_format, default.executor.log_format),
+                platform_commands: *platform_commands,
             },
             aliases: Aliases::new(&self.aliases).map_err(|error| error.to_string())?,
             harden_argo_containers: self.harden_argo_containers,
             init_after_proxies: self.init_after_proxies,
             injected_sidecars: patterns(&self.injected_sidecars)?,
             wrap: patterns(&self.wrap)?,
+            platforms_assumed: self.platforms.is_none(),
             platforms: self.platforms.clone().unwrap_or(default.platforms),
             overrides: Overrides {
                 mode: self.allow.contains("mode"),
+                executor: self.allow.contains("executor"),
                 platform: self.allow.contains("platform"),
                 wrap: self.allow.contains("wrap"),
             },
@@ -430,8 +472,19 @@ impl CaseOptions {
                 Some("always") => Pin::Always,
                 Some(other) => return Err(format!("pin {other} is not known")),
             },
+            executors: self.executors.read()?,
             stamp: stamp.unwrap_or_default().to_owned(),
         })
+    }
+}
+
+impl CaseExecutors {
+    fn read(&self) -> Result<Executors, String> {
+        let Self { others, container_runtime_executors, container_runtime_executor } = self;
+        let of_name = |name: &String| Executor::ALL.into_iter().find(|executor| executor.name() == name);
+        let others = others.iter().map(|name| of_name(name).ok_or_else(|| format!("executor {name} is not known")));
+        let (choice, _) = ExecutorChoice::read(container_runtime_executors, container_runtime_executor.as_deref());
+        Ok(Executors { others: others.collect::<Result<_, _>>()?, choice })
     }
 }
 

@@ -33,8 +33,8 @@ fn pass(pod: &Value, options: &Options, restricted: bool) -> Outcome {
     let text = pod.to_string();
     let pod = Pod::parse(&text).unwrap();
     let empty = ImageIndex::default();
-    let indexes = Indexes { operator: &empty, shipped: &empty };
-    let context = Context { name: None, namespace_restricted: restricted };
+    let indexes = Indexes::new(&empty, &empty);
+    let context = Context { namespace_restricted: restricted, ..Context::default() };
     match pod::plan(&pod, &context, options, &indexes) {
         Err(skip) => Outcome::Skip(skip),
         Ok(plan) => {

@@ -75,7 +75,7 @@ pub(crate) fn workflow() -> impl Strategy<Value = Value> {
 
 fn pass(workflow: &Value) -> Outcome {
     let empty = ImageIndex::default();
-    let indexes = Indexes { operator: &empty, shipped: &empty };
+    let indexes = Indexes::new(&empty, &empty);
     let plan = workflow::plan(
         &workflow.to_string(),
         Kind::Workflow,

@@ -1,4 +1,6 @@
 //! What a policy has against a pod that it has filled in.
+//!
+//! It is one file because a policy is read field by field beside its table in the Kubernetes API, and each field takes a few lines.
 
 use std::fmt;
 

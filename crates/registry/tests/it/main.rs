@@ -11,6 +11,7 @@ mod memory;
 mod mirrors;
 mod misbehaviour;
 mod names;
+mod prefetch;
 mod proof;
 mod pull;
 mod setup;

@@ -1,0 +1,82 @@
+//! What `serve` knows around objects: of the cluster where there is one to talk to, else nothing.
+
+use super::api_server::ApiServer;
+use super::config_maps;
+use super::registries::OperatorCredentials;
+use crate::cluster::{self, watch::Watches};
+use crate::mutation::{Facts, Subject, Surroundings};
+use crate::server::{self, Readiness};
+use crate::settings::Watch;
+use emissary_registry::Keyring;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long readiness waits for the watches.
+const SETTLE: Duration = Duration::from_secs(10);
+/// How often readiness is told how they are doing.
+const TELL: Duration = Duration::from_secs(1);
+
+/// Nobody around: no informers, so no namespace labels, and the operator's own credentials only.
+struct Alone(OperatorCredentials);
+
+impl Surroundings for Alone {
+    fn facts(&self, subject: &Subject<'_>) -> Facts {
+        let keyring = subject.namespace.map_or_else(Keyring::anonymous, |namespace| self.0.to_namespace(namespace));
+        Facts { keyring: Arc::new(keyring), ..Facts::default() }
+    }
+}
+
+/// What is known around objects: of the cluster where there is one to talk to.
+pub(super) fn surroundings(
+    settings: &Watch,
+    api_server: Option<&ApiServer>,
+    credentials: OperatorCredentials,
+    metrics: &mut Registry,
+    readiness: &Readiness,
+    tracker: &TaskTracker,
+    rest: &CancellationToken,
+) -> Arc<dyn Surroundings> {
+    let snapshot = settings.snapshot();
+    let cluster = &snapshot.settings.cluster;
+    let Some(ApiServer { client, recorder, .. }) = api_server.filter(|api_server| api_server.is_followed) else {
+        return Arc::new(Alone(credentials));
+    };
+    let watches = Watches::default();
+    let options = cluster::Options {
+        cluster: cluster.clone(),
+        operator: Arc::new(move |namespace| credentials.to_namespace(namespace)),
+    };
+    let dependencies = cluster::watch::Dependencies {
+        client: client.clone(),
+        watches: watches.clone(),
+        tracker: tracker.clone(),
+        cancel: rest.clone(),
+    };
+    let known = cluster::start(options, &dependencies, metrics);
+    config_maps::follow(settings, recorder.clone(), &dependencies, readiness);
+    let check = readiness.register("cluster");
+    tracker.spawn(report_cluster(watches, check, rest.clone()));
+    known
+}
+
+/// Not ready until the watches have what the API server has, but not for ever: whoever is asked by the API server reaches
+/// it or will, and a forbidden watch stays one. Afterwards always ready, with what is behind for people to read.
+async fn report_cluster(watches: Watches, check: server::Check, cancel: CancellationToken) {
+    let follow = async {
+        check.not_ready("the watches are not in step yet");
+        if !watches.settled(SETTLE).await {
+            tracing::warn!("ready without the whole cluster: {}", cluster::told(&watches));
+        }
+        loop {
+            check.ready(cluster::told(&watches));
+            tokio::time::sleep(TELL).await;
+        }
+    };
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = follow => {}
+    }
+}
