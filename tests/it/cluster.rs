@@ -19,6 +19,7 @@ mod harness;
 mod limits;
 mod neighbours;
 mod outage;
+mod prefetch;
 mod registration;
 mod rolling;
 mod sources;

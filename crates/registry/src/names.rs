@@ -5,15 +5,19 @@ use hickory_resolver::{
     Hosts, TokioResolver,
     config::{LookupIpStrategy, ResolveHosts},
     net::runtime::TokioRuntimeProvider,
+    proto::{
+        op::Query,
+        rr::{Name as DomainName, RecordType},
+    },
     system_conf::parse_resolv_conf,
 };
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::{
     error::Error,
     fs,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -35,7 +39,7 @@ pub struct Names {
     /// `resolv.conf(5)`. It is read at the first look-up of a name; while it cannot be read every look-up fails, and is worth
     /// trying again. There are no public servers to fall back to.
     pub resolv_conf: PathBuf,
-    /// `hosts(5)`, read at the same time; without it there are none.
+    /// `hosts(5)`, read at the first look-up too. A name that it has is asked of no server.
     pub hosts: PathBuf,
     /// The port of the name servers, which `resolv.conf` cannot say.
     pub port: u16,
@@ -55,6 +59,7 @@ impl Default for Names {
 pub(crate) struct Lookups {
     names: Arc<Names>,
     resolver: Arc<Mutex<Option<TokioResolver>>>,
+    hosts: Arc<OnceLock<Hosts>>,
     /// None where the addresses are those of the operator's own proxies.
     guard: Option<Arc<Guard>>,
 }
@@ -69,7 +74,7 @@ enum Unresolved {
 
 impl Lookups {
     pub(crate) fn new(names: Names) -> Self {
-        Self { names: Arc::new(names), resolver: Arc::default(), guard: None }
+        Self { names: Arc::new(names), resolver: Arc::default(), hosts: Arc::default(), guard: None }
     }
 
     /// The same look-ups, with what they remember, under a guard.
@@ -88,12 +93,35 @@ impl Lookups {
     }
 }
 
+impl Lookups {
+    /// What the hosts file says of a name.
+    fn static_addresses(&self, name: &str) -> Vec<IpAddr> {
+        let hosts = self.hosts.get_or_init(|| {
+            let mut hosts = Hosts::default();
+            // A file that cannot be read, or a line that says nothing, names no host.
+            if let Ok(text) = read(&self.names.hosts) {
+                let _ = hosts.read_hosts_conf(text.as_slice());
+            }
+            hosts
+        });
+        let Ok(name) = DomainName::from_utf8(name) else { return Vec::new() };
+        let of = |kind| hosts.lookup_static_host(&Query::query(name.clone(), kind));
+        let found = [RecordType::A, RecordType::AAAA].into_iter().filter_map(of);
+        found
+            .flat_map(|found| found.answers().iter().filter_map(|record| record.data.ip_addr()).collect::<Vec<_>>())
+            .collect()
+    }
+}
+
 impl Resolve for Lookups {
     fn resolve(&self, name: Name) -> Resolving {
         let lookups = self.clone();
         Box::pin(async move {
-            let found = lookups.resolver()?.lookup_ip(name.as_str()).await?;
-            let all: Vec<_> = found.iter().collect();
+            // Before the name servers, and in place of them: who has one family of addresses there has no other elsewhere.
+            let mut all = lookups.static_addresses(name.as_str());
+            if all.is_empty() {
+                all.extend(lookups.resolver()?.lookup_ip(name.as_str()).await?.iter());
+            }
             let is_allowed = |address: &_| lookups.guard.as_ref().is_none_or(|guard| guard.allows(*address));
             let allowed: Vec<_> = all.iter().copied().filter(is_allowed).map(|ip| SocketAddr::new(ip, 0)).collect();
             match (all.is_empty(), allowed.is_empty()) {
@@ -106,7 +134,7 @@ impl Resolve for Lookups {
 }
 
 fn build(names: &Names) -> Result<TokioResolver, Box<dyn Error + Send + Sync>> {
-    let Names { resolv_conf, hosts, port } = names;
+    let Names { resolv_conf, hosts: _, port } = names;
     let (mut config, mut options) = parse_resolv_conf(read(resolv_conf)?)?;
     for connection in config.name_servers.iter_mut().flat_map(|server| &mut server.connections) {
         connection.port = *port;
@@ -117,17 +145,11 @@ fn build(names: &Names) -> Result<TokioResolver, Box<dyn Error + Send + Sync>> {
     options.positive_max_ttl = Some(LONGEST_LIFE);
     options.negative_max_ttl = Some(LONGEST_ABSENCE);
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    // Read below, from where we are told.
+    // Asked before, from where we are told.
     options.use_hosts_file = ResolveHosts::Never;
     let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     *builder.options_mut() = options;
-    let mut resolver = builder.build()?;
-    let mut static_hosts = Hosts::default();
-    if let Ok(text) = read(hosts) {
-        static_hosts.read_hosts_conf(text.as_slice())?;
-    }
-    resolver.set_hosts(Arc::new(static_hosts));
-    Ok(resolver)
+    Ok(builder.build()?)
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -198,3 +198,19 @@ async fn without_resolv_conf_nobody_is_asked_until_there_is_one() {
     let again = Reference::parse(&format!("{}@{}", question.reference, registry.digest("app:1").unwrap())).unwrap();
     resolver.resolve(&Question { reference: again, ..question }, soon()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_name_of_the_hosts_file_is_asked_of_no_server() {
+    let server = NameServer::start(&[]).await;
+    let registry = registry().await;
+    // One family of addresses is enough, and no resolv.conf is needed for it.
+    for conf in ["options ndots:5", ""] {
+        let files = files(&server, conf, "127.0.0.1 reg.test other.test\n");
+        if conf.is_empty() {
+            std::fs::remove_file(&files.names.resolv_conf).unwrap();
+        }
+        let (resolver, question) = asker(&registry, "reg.test", &files.names);
+        resolver.resolve(&question, soon()).await.unwrap();
+        assert_eq!(server.asked(), [""; 0]);
+    }
+}
