@@ -15,6 +15,8 @@
 //! | anything else, or nothing | [`State::Failing`]: what is known stays in use | after 0.25 s, doubling to 30 s, jittered |
 //!
 //! A watch never ends by itself and never fails anything but itself.
+//!
+//! It is one file because a list, the watch that follows it, and what is done about failures share their state.
 
 mod read;
 mod state;
