@@ -44,7 +44,7 @@ pub(super) fn platform(text: &str) -> Result<Platform, String> {
     Platform::parse(text).map_err(|error| error.to_string())
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "give a number of seconds, such as 10".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if (0.1..=300.0).contains(&seconds) => Ok(duration),

@@ -35,6 +35,8 @@ enum Verb {
     Serve(serve::Serve),
     Rewrite(rewrite::Rewrite),
     Review(review::Review),
+    #[command(name = "judge-for-a-review", hide = true)]
+    Judge(review::Judge),
     Resolve(resolve::Resolve),
     Index(index::Index),
     Doctor(Box<doctor::Examine>),
@@ -79,6 +81,7 @@ pub fn run() -> ExitCode {
         Verb::Serve(serve) => serve.run(),
         Verb::Rewrite(rewrite) => rewrite.run(),
         Verb::Review(review) => review.run(),
+        Verb::Judge(judge) => judge.run(),
         Verb::Resolve(resolve) => resolve.run(),
         Verb::Index(index) => index.run(),
         Verb::Doctor(doctor) => doctor.run(),

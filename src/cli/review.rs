@@ -1,22 +1,38 @@
 use super::Exit;
 use super::look_ups::{LookUpArguments, resolver};
-use super::objects::{Object, Told};
 use super::output::{ERROR, WARNING};
 use super::settings::{SettingsArguments, list, load};
 use crate::manifest;
-use crate::mutation::{Asking, Kind, Leave, Rules, Surroundings, mutate};
-use crate::review::{Assumed, Candidate, Column, Judgement, Policies, Usable, User, assign, json_line, of_outcome};
-use crate::settings::Snapshot;
+use crate::review::{
+    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, Limits, Options, Policies, Ready,
+    Refusal, Report, Reviewer, Row, Usable, Verdict, github, json_line, junit, markdown, page, policy_reports, sarif,
+    table,
+};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use emissary_core::outcome::Outcome;
-use emissary_policy::Decision;
-use emissary_policy::pss::{Level, Standard, Version};
-use emissary_registry::{Priority, Resolver};
-use serde_json::Value;
+use emissary_policy::pss::{Level, Standard};
+use emissary_policy::{Namespace, User};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
-use tokio::time::Instant;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The hidden verb with which a review starts its judges.
+const JUDGE: &str = "judge-for-a-review";
+
+/// Judges for a review, which asks on standard input.
+#[derive(Debug, Args)]
+pub(super) struct Judge;
+
+impl Judge {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        review::judge_for_another(std::io::BufReader::new(std::io::stdin()), std::io::stdout())?;
+        Ok(Exit::Fine)
+    }
+}
 
 /// Shows what policies say of pods, as they are and as the webhook would make them.
 ///
@@ -36,21 +52,42 @@ pub(super) struct Review {
     /// PodSecurityPolicies that everybody may use, or "all"; without it Roles and Bindings decide. Repeatable.
     #[arg(long, value_name = "NAME")]
     assume_use: Vec<String>,
+    /// The cluster's version, which PodSecurityPolicy differs by: v1.20 to v1.24.
+    #[arg(long, value_name = "v1.N", value_parser = minor)]
+    kubernetes: Option<u32>,
     /// For which executor pods are built. Repeatable. Default: as-is and emissary.
     #[arg(long, value_enum, value_name = "NAME")]
     executor: Vec<Executor>,
     /// Who asks for the pods, where no AdmissionReview says it.
     #[arg(long = "as", value_name = "USER", default_value = "system:serviceaccount:argo:argo")]
     user: String,
+    /// A further group of theirs. Repeatable.
+    #[arg(long = "as-group", value_name = "GROUP")]
+    groups: Vec<String>,
     /// The namespace of pods that name none.
     #[arg(short, long, value_name = "NAME", default_value = "default")]
     namespace: String,
     /// What to print.
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
+    /// Fail only on denials that are not in this report, which an earlier review has written with -o json.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Fail only where an executor's pods do not keep to a Pod Security Standard. Repeatable.
+    #[arg(long, value_name = "EXECUTOR=LEVEL[:VERSION]", value_parser = expected)]
+    expect: Vec<Expected>,
     /// End with exit code 3 where something could not be judged.
     #[arg(long)]
     strict: bool,
+    /// How long the policies may take for one pod, in seconds; one that takes longer is unknown.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = super::look_ups::seconds)]
+    policy_deadline: Duration,
+    /// How much memory the policies may take in each process that judges, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
+    policy_memory: u64,
+    /// Judge each pod by itself, also where one of the same shape has been judged.
+    #[arg(long)]
+    each: bool,
     /// Ask no registry: the image index and the shipped entries must do.
     #[arg(long)]
     offline: bool,
@@ -68,19 +105,47 @@ enum Executor {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A row a pod and executor, and what stands against it.
+    /// For people: a row for pods of the same shape, a column an executor, then what stands against them.
     Table,
     /// A verdict a line.
     Jsonl,
+    /// The whole report, versioned; --baseline reads it.
+    Json,
+    /// One page for a browser, which needs nothing else.
+    Html,
+    /// For a pull request.
+    Markdown,
+    /// SARIF 2.1.0, with the manifests' lines.
+    Sarif,
+    /// JUnit, a case a pod and policy.
+    Junit,
+    /// Annotations of GitHub Actions.
+    Github,
+    /// PolicyReport objects (wgpolicyk8s.io/v1alpha2), one a namespace.
+    PolicyReport,
+}
+
+/// `--expect emissary=restricted`: what pods have to come to for an executor.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    executor: Executor,
+    standard: Standard,
+}
+
+fn expected(text: &str) -> Result<Expected, String> {
+    let (executor, level) = text.split_once('=').ok_or("give EXECUTOR=LEVEL, such as emissary=restricted")?;
+    Ok(Expected { executor: Executor::from_str(executor, false)?, standard: standard(level)? })
 }
 
 fn standard(text: &str) -> Result<Standard, String> {
-    let (level, version) = text.split_once(':').unwrap_or((text, "latest"));
-    match (Level::parse(level), Version::parse(version)) {
-        (Some(level), Some(version)) => Ok(Standard { level, version }),
-        (None, _) => Err("the level is privileged, baseline or restricted".to_owned()),
-        (_, None) => Err("the version is latest or v1.N, such as v1.30".to_owned()),
-    }
+    review::standard(text).ok_or_else(|| {
+        "give privileged, baseline or restricted, and a version behind a colon if it is not the latest: baseline:v1.30".to_owned()
+    })
+}
+
+fn minor(text: &str) -> Result<u32, String> {
+    let minor = text.strip_prefix('v').unwrap_or(text).strip_prefix("1.").and_then(|minor| minor.parse().ok());
+    minor.ok_or_else(|| "give a version such as v1.24".to_owned())
 }
 
 impl Review {
@@ -89,8 +154,27 @@ impl Review {
     }
 
     async fn review(self) -> anyhow::Result<Exit> {
-        let Self { files, policies, pss, assume_use, executor, user, namespace, output, strict, offline, .. } = self;
-        let (settings, look_ups) = (self.settings, self.look_ups);
+        let Self {
+            files,
+            policies,
+            pss,
+            assume_use,
+            kubernetes,
+            executor,
+            user,
+            groups,
+            namespace,
+            output,
+            baseline,
+            expect,
+            strict,
+            policy_deadline,
+            policy_memory,
+            each,
+            offline,
+            settings,
+            look_ups,
+        } = self;
         let sources = settings.sources([
             ("--platform", "platforms", list(&look_ups.platform)),
             ("--image-index", "imageIndex.files", list(look_ups.image_index.iter().map(|file| file.display()))),
@@ -101,73 +185,177 @@ impl Review {
             names if names.iter().any(|name| name == "all") => Some(Usable::All),
             names => Some(Usable::These(names.iter().cloned().collect())),
         };
-        let mut policies = Policies::load(&policies, Assumed { standards: pss, usable })?;
-        anyhow::ensure!(!policies.is_empty(), "no policy to review by: name some by --policies or --pss");
-        for refusal in policies.refusals() {
-            anstream::eprintln!(
-                "{WARNING} {} {}: a cluster would not take it: {}",
-                refusal.kind,
-                refusal.name,
-                refusal.why
-            );
-        }
+        let mut pss = pss;
+        pss.extend(expect.iter().map(|one| one.standard).filter(|standard| standard.level != Level::Privileged));
+        let mut seen = Vec::new();
+        pss.retain(|standard| {
+            !seen.contains(standard) && {
+                seen.push(*standard);
+                true
+            }
+        });
+        let gate = Gate { baseline: baseline.as_deref().map(read_baseline).transpose()?, expect, strict };
+        let assumed = Assumed { standards: pss.iter().map(Standard::to_string).collect(), usable, minor: kubernetes };
+        let files_of_policies = Policies::files(&policies)?;
         let columns = match &executor[..] {
             [] => vec![Column::AsIs, Column::Emissary],
             some => some.iter().map(|executor| executor.column()).collect(),
         };
-        let mut told = Told::new(look_ups.keyring(&snapshot)?);
         let resolver = if offline { None } else { Some(resolver(look_ups.options(&snapshot))?) };
+        let asker = Asker { user: asker(user, groups), namespace };
+        let options = Options {
+            snapshot: &snapshot,
+            resolver: resolver.as_ref(),
+            keyring: Arc::new(look_ups.keyring(&snapshot)?),
+            timeout: look_ups.timeout,
+            columns,
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            by_shape: !each,
+            with_advice: output != Format::Jsonl,
+        };
+        let mut report = Report::new(&options.columns);
+        let limits = Limits {
+            program: std::env::current_exe()
+                .context("this program cannot be found, to judge in a process of its own")?,
+            arguments: vec![JUDGE.to_owned()],
+            deadline: policy_deadline,
+            memory: policy_memory << 20,
+        };
+        let mut reviewer = Reviewer::new(options, limits, files_of_policies, assumed)?;
+        let Ready { is_empty, refusals, namespaces, .. } = reviewer.ready();
+        let namespaces = namespaces.into_iter().map(|(name, object)| (name, Arc::new(Namespace { object })));
+        let mut namespaces: BTreeMap<String, Arc<Namespace>> = namespaces.collect();
+        for Refusal { place, policy, why } in &refusals {
+            anstream::eprintln!("{WARNING} {place}: {policy} judges nothing: {why}");
+        }
+        let mut exit = if strict && !refusals.is_empty() { Exit::Unjudged } else { Exit::Fine };
+        let progress = progress();
         let mut stdout = anstream::AutoStream::auto(std::io::stdout()).lock();
-        let mut exit = Exit::Fine;
-        for document in manifest::read(files, std::io::stdin()) {
-            let object = match document.map_err(anyhow::Error::from).and_then(Object::of) {
-                Ok(object) => object,
-                Err(error) => {
-                    anstream::eprintln!("{ERROR} {error:#}");
-                    exit = exit.max(Exit::BadInput);
-                    continue;
+        let mut others: BTreeMap<String, usize> = BTreeMap::new();
+        let mut documents = manifest::read(files, std::io::stdin());
+        let mut chunk = Vec::with_capacity(CHUNK);
+        loop {
+            let document = documents.next();
+            let is_last = document.is_none();
+            match document.map(|document| Input::of(document?, &asker, &namespaces)) {
+                None => {}
+                Some(Ok(Input::Pod(candidate))) => {
+                    anyhow::ensure!(
+                        !is_empty || candidate.namespace_object.is_some(),
+                        "no policy to review by: name some by --policies or --pss"
+                    );
+                    chunk.push(*candidate);
                 }
-            };
-            told.learn(&object.value);
-            if object.kind != Kind::Pod {
+                Some(Ok(Input::Namespace(name, namespace))) => _ = namespaces.insert(name, Arc::new(namespace)),
+                Some(Ok(Input::Other(kind))) => *others.entry(kind).or_default() += 1,
+                Some(Err(problem)) => {
+                    anstream::eprintln!("{ERROR} {problem}");
+                    exit = exit.max(Exit::BadInput);
+                }
+            }
+            if chunk.len() < CHUNK && !is_last {
                 continue;
             }
-            let candidate = Candidate {
-                title: object.title.clone(),
-                namespace: object.namespace.clone().unwrap_or_else(|| namespace.clone()),
-                user: User {
-                    name: user.clone(),
-                    groups: vec!["system:serviceaccounts".to_owned(), "system:authenticated".to_owned()],
-                },
-                object: object.value.clone(),
-            };
-            let run = Run { snapshot: &snapshot, resolver: resolver.as_ref(), told: &told, timeout: look_ups.timeout };
-            let as_is = run.judge(&candidate, Column::AsIs, &mut policies).await?;
-            for column in &columns {
-                let mut judgements = match column {
-                    Column::AsIs => as_is.clone(),
-                    Column::Emissary => run.judge(&candidate, *column, &mut policies).await?,
-                };
-                assign(&mut judgements, &as_is);
-                for judgement in &judgements {
-                    exit = exit.max(match judgement.decision {
-                        Decision::Denied => Exit::Denied,
-                        Decision::Unknown if strict => Exit::Unjudged,
-                        _ => Exit::Fine,
-                    });
+            let rows = reviewer.review(&chunk).await;
+            progress.inc(chunk.len() as u64);
+            for (candidate, row) in chunk.drain(..).zip(rows) {
+                exit = exit.max(gate.judge(&candidate, &row));
+                if output != Format::Jsonl {
+                    report.add(&candidate, &row);
+                    continue;
                 }
-                let text = match output {
-                    Format::Jsonl => {
-                        judgements.iter().map(|judgement| json_line(&candidate, *column, judgement) + "\n").collect()
+                for cell in row.iter() {
+                    for judgement in &cell.judgements {
+                        writeln!(stdout, "{}", json_line(&candidate, cell.column, judgement))?;
                     }
-                    Format::Table => row(&candidate, *column, &judgements),
-                };
-                stdout.write_all(text.as_bytes())?;
+                }
+            }
+            if is_last {
+                break;
             }
         }
+        progress.finish_and_clear();
+        let text = match output {
+            Format::Jsonl => String::new(),
+            Format::Table => table(&report),
+            Format::Json => report.json()?,
+            Format::Html => page(&report)?,
+            Format::Markdown => markdown(&report),
+            Format::Sarif => sarif(&report, env!("CARGO_PKG_VERSION")).to_string() + "\n",
+            Format::Junit => junit(&report),
+            Format::Github => github(&report),
+            Format::PolicyReport => policy_reports(&report),
+        };
+        stdout.write_all(text.as_bytes())?;
         stdout.flush()?;
+        for (what, why) in reviewer.stopped() {
+            anstream::eprintln!("{WARNING} {what}: unknown from here on: {why}");
+        }
+        for (kind, count) in others {
+            anstream::eprintln!("{WARNING} {count} of kind {kind} not judged: only pods are");
+        }
         Ok(exit)
     }
+}
+
+/// What makes a review fail.
+struct Gate {
+    baseline: Option<Baseline>,
+    expect: Vec<Expected>,
+    strict: bool,
+}
+
+impl Gate {
+    fn judge(&self, candidate: &Candidate, row: &Row) -> Exit {
+        let Self { baseline, expect, strict } = self;
+        let exit = |cell: &Cell, judgement: &Judgement| match judgement.verdict {
+            Verdict::Denied
+                if baseline.as_ref().is_some_and(|known| known.knows(candidate, cell.column, judgement)) =>
+            {
+                Exit::Fine
+            }
+            Verdict::Denied if !expect.is_empty() && !expect.iter().any(|one| one.is_about(cell, judgement)) => {
+                Exit::Fine
+            }
+            Verdict::Denied => Exit::Denied,
+            Verdict::Unknown if *strict => Exit::Unjudged,
+            _ => Exit::Fine,
+        };
+        let all = row.iter().flat_map(|cell| cell.judgements.iter().map(move |judgement| exit(cell, judgement)));
+        all.max().unwrap_or(Exit::Fine)
+    }
+}
+
+impl Expected {
+    /// What the webhook itself or a pass before refuses never gets to the standard.
+    fn is_about(&self, cell: &Cell, judgement: &Judgement) -> bool {
+        let is_standard = judgement.engine == "pss" && judgement.policy == self.standard.to_string();
+        cell.column == self.executor.column() && (is_standard || cell.pod.is_none())
+    }
+}
+
+fn read_baseline(path: &Path) -> anyhow::Result<Baseline> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    Baseline::parse(&text).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
+}
+
+/// How far it is, for who looks on; nothing where nobody does.
+fn progress() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {pos} pods reviewed, {per_sec}");
+    let progress = ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    // On standard error, and drawn on a terminal only.
+    progress.enable_steady_tick(Duration::from_millis(200));
+    progress
+}
+
+/// Who asks: the groups of a service account come with its name, as the API server adds them.
+fn asker(name: String, groups: Vec<String>) -> User {
+    let mut all = groups;
+    if let Some((namespace, _)) = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':')) {
+        all.extend(["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]);
+    }
+    all.push("system:authenticated".to_owned());
+    User { name, uid: String::new(), groups: all }
 }
 
 impl Executor {
@@ -177,81 +365,4 @@ impl Executor {
             Self::Emissary => Column::Emissary,
         }
     }
-}
-
-struct Run<'a> {
-    snapshot: &'a Snapshot,
-    resolver: Option<&'a Resolver>,
-    told: &'a Told,
-    timeout: std::time::Duration,
-}
-
-impl Run<'_> {
-    async fn judge(
-        &self,
-        candidate: &Candidate,
-        column: Column,
-        policies: &mut Policies,
-    ) -> anyhow::Result<Vec<Judgement>> {
-        let (pod, mut judgements) = candidate.before_rewrite(policies);
-        let Some(mut pod) = pod else { return Ok(judgements) };
-        let mut rewritten = false;
-        if column == Column::Emissary {
-            let outcome = self.mutate(candidate, &pod).await?;
-            if let Some(judgement) = of_outcome(&outcome) {
-                judgements.push(judgement);
-                return Ok(judgements);
-            }
-            if let Outcome::Rewrite(edits, _) = &outcome {
-                edits.apply(&mut pod)?;
-                rewritten = true;
-            }
-        }
-        judgements.extend(candidate.after_rewrite(policies, &pod, rewritten));
-        Ok(judgements)
-    }
-
-    async fn mutate(&self, candidate: &Candidate, pod: &Value) -> anyhow::Result<Outcome> {
-        let Self { snapshot, resolver, told, timeout } = *self;
-        let rules = Rules { pod: snapshot.pod(), workflow: snapshot.workflow(), indexes: snapshot.indexes() };
-        let text = pod.to_string();
-        let subject = crate::mutation::Subject {
-            kind: Kind::Pod,
-            operation: "CREATE",
-            sub_resource: None,
-            name: None,
-            namespace: Some(&candidate.namespace),
-            object: &text,
-            old_object: None,
-        };
-        let facts = told.facts(&subject);
-        let asking = Asking {
-            resolver,
-            keyring: &facts.keyring,
-            namespace: &candidate.namespace,
-            priority: Priority::Normal,
-            deadline: Instant::now() + timeout,
-            wait: &|_| Some(Leave::until_the_deadline(())),
-        };
-        mutate(&subject, rules, &facts, asking).await.with_context(|| candidate.title.clone())
-    }
-}
-
-/// One pod and executor for people: what follows, and what stands against it.
-fn row(candidate: &Candidate, column: Column, judgements: &[Judgement]) -> String {
-    let worst = judgements.iter().map(|judgement| judgement.decision).max().unwrap_or(Decision::Allowed);
-    let word = |decision| match decision {
-        Decision::Allowed => "allowed",
-        Decision::Warned => "warned",
-        Decision::Unknown => "unknown",
-        Decision::Denied => "denied",
-    };
-    let mut text = format!("{} in {}, {}: {}\n", candidate.title, candidate.namespace, column.name(), word(worst));
-    for judgement in judgements.iter().filter(|judgement| judgement.decision != Decision::Allowed) {
-        let Judgement { stage, engine, policy, decision, message, blame } = judgement;
-        let blame = blame.map(|blame| format!(", by {}", blame.name())).unwrap_or_default();
-        text.push_str(&format!("  {} by {engine} {policy} ({}{blame}):\n", word(*decision), stage.name()));
-        text.extend(message.lines().map(|line| format!("    {line}\n")));
-    }
-    text
 }

@@ -43,7 +43,7 @@ impl<P> Leave<P> {
 impl<P> Asking<'_, P> {
     /// The answers, in one await. What is known at once costs no leave to wait; who gets none leaves the look-up running
     /// for the next one who asks.
-    pub(super) async fn answers(&self, look_ups: &[&LookUp]) -> Answers {
+    pub async fn answers(&self, look_ups: &[&LookUp]) -> Answers {
         if look_ups.is_empty() {
             return Answers::default();
         }

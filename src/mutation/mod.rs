@@ -19,7 +19,7 @@ pub use look_up::{Asking, Leave};
 pub use subject::{Kind, Owner, Subject, Unreadable};
 
 use emissary_core::image::Platform;
-use emissary_core::lookup::Indexes;
+use emissary_core::lookup::{Answers, Indexes, LookUp};
 use emissary_core::outcome::{Outcome, Skip, Warning};
 use emissary_core::pod::{self, Pod};
 use emissary_core::workflow;
@@ -103,6 +103,84 @@ pub trait Surroundings: Send + Sync {
 /// The label by which a namespace asks for Pod Security Admission (Kubernetes API).
 const POD_SECURITY_ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 
+/// An object of which everything is decided that needs no registry.
+#[derive(Debug)]
+pub enum Prepared<'a> {
+    /// Nothing is left to decide.
+    Settled(Outcome),
+    /// A pod, whose images are to be looked up.
+    Pod(Box<pod::Plan>, Rules<'a>, Vec<Warning>),
+    /// A workflow kind, whose images are to be looked up.
+    Workflow(workflow::Plan, Rules<'a>, Vec<Warning>),
+}
+
+impl Prepared<'_> {
+    /// What the plan lacks.
+    pub fn look_ups(&self) -> Vec<&LookUp> {
+        match self {
+            Self::Settled(_) => Vec::new(),
+            Self::Pod(plan, ..) => plan.look_ups(),
+            Self::Workflow(plan, ..) => plan.look_ups(),
+        }
+    }
+
+    /// Takes the answers and makes the outcome.
+    pub fn apply(self, answers: &Answers) -> Outcome {
+        // What is wrong with credentials matters to who needed them.
+        let said = |needed: bool, warnings: Vec<Warning>| if needed { warnings } else { Vec::new() };
+        let needed = !self.look_ups().is_empty();
+        match self {
+            Self::Settled(outcome) => outcome,
+            Self::Pod(plan, rules, warnings) => {
+                plan.apply(answers, &rules.indexes).with_warnings(&said(needed, warnings))
+            }
+            Self::Workflow(plan, rules, warnings) => {
+                plan.apply(answers, &rules.indexes).with_warnings(&said(needed, warnings))
+            }
+        }
+    }
+}
+
+/// Decides what needs no registry.
+///
+/// # Errors
+/// [`Unreadable`] where the object is not what its kind says.
+pub fn prepare<'a>(subject: &Subject<'_>, rules: impl Choose<'a>, facts: &Facts) -> Result<Prepared<'a>, Unreadable> {
+    if subject.sub_resource.is_some_and(|sub_resource| !sub_resource.is_empty()) {
+        return Ok(Prepared::Settled(Outcome::Skip(Skip::Subresource)));
+    }
+    match subject.kind {
+        Kind::Other => Ok(Prepared::Settled(Outcome::Skip(Skip::OtherKind))),
+        Kind::Pod if subject.operation != "CREATE" => Ok(Prepared::Settled(Outcome::Skip(Skip::Operation))),
+        Kind::Pod => {
+            let pod = Pod::parse(subject.object)?;
+            let rules = rules.rules(&ObjectLabels::Read(pod.metadata()));
+            let restricted = facts.namespace_label(POD_SECURITY_ENFORCE) == Some("restricted");
+            let context = pod::Context {
+                name: subject.name,
+                namespace_restricted: restricted,
+                limits: facts.limits.as_deref(),
+                node_platforms: &facts.node_platforms,
+                workflow_labels: facts.workflow_labels.as_deref(),
+            };
+            Ok(match pod::plan(&pod, &context, rules.pod, &rules.indexes) {
+                Ok(plan) => Prepared::Pod(Box::new(plan), rules, facts.keyring_warnings.clone()),
+                Err(skip) => Prepared::Settled(Outcome::Skip(skip)),
+            })
+        }
+        Kind::Workflow(kind) => {
+            if let Some(skip) = subject.workflow_skip(kind)? {
+                return Ok(Prepared::Settled(Outcome::Skip(skip)));
+            }
+            let rules = rules.rules(&ObjectLabels::Unread(subject.object));
+            Ok(match workflow::plan(subject.object, kind, rules.pod, rules.workflow, &rules.indexes)? {
+                Ok(plan) => Prepared::Workflow(plan, rules, facts.keyring_warnings.clone()),
+                Err(skip) => Prepared::Settled(Outcome::Skip(skip)),
+            })
+        }
+    }
+}
+
 /// Mutates one object.
 ///
 /// # Errors
@@ -113,48 +191,8 @@ pub async fn mutate<'a, P>(
     facts: &Facts,
     asking: Asking<'_, P>,
 ) -> Result<Outcome, Unreadable> {
-    if subject.sub_resource.is_some_and(|sub_resource| !sub_resource.is_empty()) {
-        return Ok(Outcome::Skip(Skip::Subresource));
-    }
-    match subject.kind {
-        Kind::Other => Ok(Outcome::Skip(Skip::OtherKind)),
-        Kind::Pod if subject.operation != "CREATE" => Ok(Outcome::Skip(Skip::Operation)),
-        Kind::Pod => {
-            let (plan, rules) = {
-                let pod = Pod::parse(subject.object)?;
-                let rules = rules.rules(&ObjectLabels::Read(pod.metadata()));
-                let restricted = facts.namespace_label(POD_SECURITY_ENFORCE) == Some("restricted");
-                let context = pod::Context {
-                    name: subject.name,
-                    namespace_restricted: restricted,
-                    limits: facts.limits.as_deref(),
-                    node_platforms: &facts.node_platforms,
-                    workflow_labels: facts.workflow_labels.as_deref(),
-                };
-                match pod::plan(&pod, &context, rules.pod, &rules.indexes) {
-                    Ok(plan) => (plan, rules),
-                    Err(skip) => return Ok(Outcome::Skip(skip)),
-                }
-            };
-            // Even for a pod that is denied anyway: its user is told everything at once.
-            let look_ups = plan.look_ups();
-            let warnings = if look_ups.is_empty() { &[] } else { facts.keyring_warnings.as_slice() };
-            let answers = asking.answers(&look_ups).await;
-            Ok(plan.apply(&answers, &rules.indexes).with_warnings(warnings))
-        }
-        Kind::Workflow(kind) => {
-            if let Some(skip) = subject.workflow_skip(kind)? {
-                return Ok(Outcome::Skip(skip));
-            }
-            let rules = rules.rules(&ObjectLabels::Unread(subject.object));
-            let plan = match workflow::plan(subject.object, kind, rules.pod, rules.workflow, &rules.indexes)? {
-                Ok(plan) => plan,
-                Err(skip) => return Ok(Outcome::Skip(skip)),
-            };
-            let look_ups = plan.look_ups();
-            let warnings = if look_ups.is_empty() { &[] } else { facts.keyring_warnings.as_slice() };
-            let answers = asking.answers(&look_ups).await;
-            Ok(plan.apply(&answers, &rules.indexes).with_warnings(warnings))
-        }
-    }
+    let prepared = prepare(subject, rules, facts)?;
+    // Even for a pod that is denied anyway: its user is told everything at once.
+    let answers = asking.answers(&prepared.look_ups()).await;
+    Ok(prepared.apply(&answers))
 }

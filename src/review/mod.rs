@@ -1,14 +1,32 @@
 //! Policy review: what would the cluster's policies say of a pod, as it is and as the webhook would make it?
 //!
 //! A pod goes through the stages in the API server's order: defaults, PodSecurityPolicy on what was sent, the rewriting by
-//! the very code that the webhook runs, PodSecurityPolicy again, and then those that only see the result.
+//! the very code that the webhook runs, PodSecurityPolicy again, those that only see the result, and the node. Pods are
+//! judged in chunks: all are planned, the images that the plans lack are asked for at once, and what follows waits for nobody,
+//! so that a pod can be judged again with a part less or under other settings.
 
+mod advice;
 mod blame;
+mod candidate;
+mod identity;
 mod judge;
+mod judging;
 mod policies;
 mod report;
+mod reviewer;
+mod start;
+mod unresolved;
+mod verdict;
+mod wire;
+mod worker;
 
-pub use blame::{Blame, assign};
-pub use judge::{Candidate, Column, Judgement, Stage, User, of_outcome};
-pub use policies::{Assumed, LoadError, Policies, Usable};
-pub use report::json_line;
+pub use advice::{Advice, Change, Exception};
+pub use blame::Blame;
+pub use candidate::{Asker, Candidate, Input};
+pub use judging::judge_for_another;
+pub use policies::{Assumed, LoadError, Policies, Refusal, Usable, standard};
+pub use report::{Baseline, Report, github, json_line, junit, markdown, page, policy_reports, sarif, table};
+pub use reviewer::{CHUNK, Cell, Options, Reviewer, Row};
+pub use verdict::{Column, Judgement, Stage, Verdict, worst};
+pub use wire::Ready;
+pub use worker::{Limits, WorkerError};

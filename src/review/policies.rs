@@ -1,36 +1,64 @@
-use crate::manifest::{self, Document};
-use emissary_policy::gatekeeper::{Gatekeeper, Refusal};
+use super::identity;
+use crate::manifest::{self, Document, Place};
+use emissary_policy::gatekeeper::Gatekeeper;
 use emissary_policy::psp::{Authorisation, PodSecurityPolicy, Psp, Rbac, Release};
-use emissary_policy::pss::{Configuration, Pss, Standard};
-use emissary_policy::{Namespace, rego};
+use emissary_policy::pss::{Configuration, Level, Pss, Standard, Version};
+use emissary_policy::vap::Vap;
+use emissary_policy::{Namespace, Request, Verdict, rego};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Everything that judges, and what it knows of the cluster.
-#[derive(Debug)]
+/// Everything that judges, and what it knows of the cluster. A clone judges independently of the others, and shares what is
+/// compiled.
+#[derive(Debug, Clone)]
 pub struct Policies {
     pub(super) psp: Option<Psp>,
-    pub(super) pss: Vec<Pss>,
+    /// Standards for every pod.
+    fixed: Vec<Pss>,
+    /// Standards by a namespace's labels.
+    labelled: Pss,
+    /// Whether a pod of an unknown namespace is a question, and not just none of theirs.
+    has_labels: bool,
+    pub(super) vap: Vap,
     pub(super) gatekeeper: Gatekeeper,
     pub(super) rego: Option<rego::Policies>,
-    pub(super) namespaces: BTreeMap<String, Namespace>,
+    namespaces: BTreeMap<String, Arc<Namespace>>,
+    /// Whether some policy can read by which name a pod goes.
+    pub(super) reads_identity: bool,
+    /// Whether some constraint says what it could not match, with the pod's name, where the namespace is not known.
+    pub(super) selects_namespaces: bool,
     refusals: Vec<Refusal>,
 }
 
+/// A policy that a cluster would not have taken, so that nothing follows from it here either.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Where it stands.
+    pub place: String,
+    /// `Kind/name`.
+    pub policy: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
 /// What is assumed where no document says it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Assumed {
-    /// Standards that every pod is held to, besides its namespace's labels.
-    pub standards: Vec<Standard>,
+    /// Standards that every pod is held to, besides its namespace's labels: `restricted:v1.30`.
+    pub standards: Vec<String>,
     /// Which PodSecurityPolicies everybody may use; `None` for what the roles among the documents say.
     pub usable: Option<Usable>,
+    /// The cluster's version, 1.N, as far as PodSecurityPolicy differs; `None` for the last that has it, 1.24.
+    pub minor: Option<u32>,
 }
 
 /// See [`Assumed::usable`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Usable {
     /// Every one.
     All,
@@ -59,17 +87,26 @@ pub enum LoadError {
 const DOCUMENTS: [&str; 3] = ["yaml", "yml", "json"];
 
 impl Policies {
+    /// The files that paths name, those of a folder in the order of their names.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, LoadError> {
+        let mut files = Vec::new();
+        for path in paths {
+            collect(path, &mut files)?;
+        }
+        Ok(files)
+    }
+
     /// Reads policies and whatever they need from files, and from folders with all that is below them: PodSecurityPolicies,
-    /// roles and bindings, a PodSecurityConfiguration, Gatekeeper's templates and constraints, Rego modules, namespaces. Any
+    /// roles and bindings, a PodSecurityConfiguration, ValidatingAdmissionPolicies and their bindings, Gatekeeper's templates and constraints, Rego modules, namespaces. Any
     /// other document is what Gatekeeper has synced of the cluster.
     ///
     /// # Errors
     /// [`LoadError`]: nothing is judged by half of what was given.
     pub fn load(paths: &[PathBuf], assumed: Assumed) -> Result<Self, LoadError> {
-        let mut files = Vec::new();
-        for path in paths {
-            collect(path, &mut files)?;
-        }
+        let files = Self::files(paths)?;
         let (mut documents, mut modules) = (Vec::new(), Vec::new());
         for file in files {
             if file.extension().is_some_and(|extension| extension == "rego") {
@@ -90,33 +127,33 @@ impl Policies {
         Self::of(&documents, &modules, assumed)
     }
 
-    fn of(
-        documents: &[(manifest::Place, Value)],
-        modules: &[rego::Module],
-        assumed: Assumed,
-    ) -> Result<Self, LoadError> {
-        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    fn of(documents: &[(Place, Value)], modules: &[rego::Module], assumed: Assumed) -> Result<Self, LoadError> {
+        let mut refusals = Vec::new();
+        let documents = distinct(documents, &mut refusals);
         let (mut policies, mut roles, mut others) = (Vec::new(), Vec::new(), Vec::new());
         let (mut namespaces, mut configuration) = (BTreeMap::new(), None);
-        for (place, value) in documents {
+        for (place, value) in &documents {
             let wrong = |error: &dyn std::fmt::Display| LoadError::Document(format!("{place}: {error}"));
-            let (api_version, kind) = (text(value, "apiVersion"), text(value, "kind"));
-            let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
-            match (group, kind.as_str()) {
-                ("policy" | "extensions", "PodSecurityPolicy") => {
-                    policies.push(PodSecurityPolicy::parse(value).map_err(|error| wrong(&error))?);
-                }
-                ("rbac.authorization.k8s.io", _) => roles.push(value),
+            let (group, kind, name) = names(value);
+            match (group, kind) {
+                ("policy" | "extensions", "PodSecurityPolicy") => match PodSecurityPolicy::parse(value) {
+                    Ok(policy) => policies.push(policy),
+                    Err(error) => refusals.push(Refusal {
+                        place: place.to_string(),
+                        policy: format!("{kind}/{name}"),
+                        why: error.to_string(),
+                    }),
+                },
+                ("rbac.authorization.k8s.io", _) => roles.push(*value),
                 ("pod-security.admission.config.k8s.io", _) => {
                     configuration = Some(Configuration::parse(value).map_err(|error| wrong(&error))?);
                 }
                 ("", "Namespace") => {
-                    let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
                     let object = value.as_object().cloned().unwrap_or_default();
-                    namespaces.insert(name, Namespace { object });
-                    others.push(value);
+                    namespaces.insert(name.to_owned(), Arc::new(Namespace { object }));
+                    others.push(*value);
                 }
-                _ => others.push(value),
+                _ => others.push(*value),
             }
         }
         let authorisation = match assumed.usable {
@@ -124,12 +161,35 @@ impl Policies {
             Some(Usable::These(names)) => Authorisation::Policies(names),
             None => Authorisation::Rbac(Rbac::parse(roles).map_err(|error| LoadError::Document(error.to_string()))?),
         };
-        let psp = (!policies.is_empty()).then(|| Psp::new(policies, authorisation, Release::V1_23));
+        let release = match assumed.minor.unwrap_or(24) {
+            ..22 => Release::V1_20,
+            22 => Release::V1_22,
+            23.. => Release::V1_23,
+        };
+        let psp = (!policies.is_empty()).then(|| Psp::new(policies, authorisation, release));
         // Labels hold wherever there are namespaces; a configuration without any is a cluster's defaults.
-        let by_labels =
-            (!namespaces.is_empty() || configuration.is_some()).then(|| Pss::new(configuration.unwrap_or_default()));
-        let pss = by_labels.into_iter().chain(assumed.standards.into_iter().map(Pss::fixed)).collect();
-        let (gatekeeper, refusals) = Gatekeeper::new(others);
+        let has_labels = !namespaces.is_empty() || configuration.is_some();
+        let reads_identity = others.iter().any(|document| identity::document_reads_it(document))
+            || modules.iter().any(|module| identity::module_reads_it(&module.text));
+        let selects_namespaces =
+            others.iter().any(|document| document.pointer("/spec/match/namespaceSelector").is_some());
+        let is_of = |document: &&Value, group: &str| names(document).0 == group;
+        let by_api_server: Vec<&Value> = others.clone();
+        others.retain(|document| !is_of(document, "admissionregistration.k8s.io"));
+        let (vap, not_taken) = Vap::new(by_api_server);
+        let (gatekeeper, refused) = Gatekeeper::new(others);
+        refusals.extend(not_taken.into_iter().chain(refused).map(|refusal| {
+            let is_it = |value: &Value| {
+                let (_, kind, name) = names(value);
+                kind == refusal.kind && name == refusal.name
+            };
+            let place = documents.iter().find(|(_, value)| is_it(value)).map(|(place, _)| place.to_string());
+            Refusal {
+                place: place.unwrap_or_default(),
+                policy: format!("{}/{}", refusal.kind, refusal.name),
+                why: refusal.why,
+            }
+        }));
         let replicated: Map<String, Value> = namespaces
             .iter()
             .map(|(name, namespace)| (name.clone(), Value::Object(namespace.object.clone())))
@@ -141,7 +201,55 @@ impl Policies {
                 Some(rego::Policies::compile(modules, &data).map_err(|error| LoadError::Document(error.to_string()))?)
             }
         };
-        Ok(Self { psp, pss, gatekeeper, rego, namespaces, refusals })
+        Ok(Self {
+            psp,
+            fixed: assumed.standards.iter().filter_map(|text| standard(text)).map(Pss::fixed).collect(),
+            labelled: Pss::new(configuration.unwrap_or_default()),
+            has_labels,
+            vap,
+            gatekeeper,
+            rego,
+            namespaces,
+            reads_identity,
+            selects_namespaces,
+            refusals,
+        })
+    }
+
+    /// `engine policy` of what strangers' code decides: only that can run away.
+    pub(super) fn programs(&self) -> Vec<String> {
+        let constraints = self.gatekeeper.names().map(|name| format!("gatekeeper {name}"));
+        let rules = self.rego.iter().flat_map(|rego| rego.names().map(|name| format!("rego {name}")));
+        let bound = self.vap.names().map(|name| format!("vap {name}"));
+        bound.chain(constraints).chain(rules).collect()
+    }
+
+    /// Keeps those of the programs that are wanted.
+    pub(super) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.vap.retain(|name| wanted(&format!("vap {name}")));
+        self.gatekeeper.retain(|name| wanted(&format!("gatekeeper {name}")));
+        if let Some(rego) = &mut self.rego {
+            rego.retain(|name| wanted(&format!("rego {name}")));
+        }
+    }
+
+    /// Forgets what is judged without programs.
+    pub(super) fn programs_alone(&mut self) {
+        (self.psp, self.has_labels) = (None, false);
+        self.fixed.clear();
+        self.labelled = Pss::new(Configuration::default());
+    }
+
+    /// The namespaces that are known from the start.
+    pub fn namespaces(&self) -> &BTreeMap<String, Arc<Namespace>> {
+        &self.namespaces
+    }
+
+    /// What the standards say, those of the namespace's labels first.
+    pub(super) fn pss(&self, request: &Request) -> Vec<Verdict> {
+        let is_asked = self.has_labels || request.namespace_object.is_some();
+        let labelled = is_asked.then_some(&self.labelled);
+        labelled.into_iter().chain(&self.fixed).flat_map(|pss| pss.judge(request)).collect()
     }
 
     /// What a cluster would not have taken, so that it judges nothing here either.
@@ -151,8 +259,45 @@ impl Policies {
 
     /// Whether there is nothing that judges.
     pub fn is_empty(&self) -> bool {
-        self.psp.is_none() && self.pss.is_empty() && self.gatekeeper.is_empty() && self.rego.is_none()
+        let by_standards = self.has_labels || !self.fixed.is_empty();
+        !by_standards && self.psp.is_none() && self.vap.is_empty() && self.gatekeeper.is_empty() && self.rego.is_none()
     }
+}
+
+/// `restricted`, or `restricted:v1.30`.
+pub fn standard(text: &str) -> Option<Standard> {
+    let (level, version) = text.split_once(':').unwrap_or((text, "latest"));
+    Some(Standard { level: Level::parse(level)?, version: Version::parse(version)? })
+}
+
+/// Group, kind and name of an object.
+fn names(object: &Value) -> (&str, &str, &str) {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let group = text("/apiVersion").rsplit_once('/').map_or("", |(group, _)| group);
+    (group, text("/kind"), text("/metadata/name"))
+}
+
+/// The documents less those that a later one replaces: of two objects of one kind, name and namespace the last counts, as
+/// with `kubectl apply`. Where they differ, that is said.
+fn distinct<'d>(documents: &'d [(Place, Value)], refusals: &mut Vec<Refusal>) -> Vec<(&'d Place, &'d Value)> {
+    let mut at = BTreeMap::new();
+    let mut kept: Vec<Option<(&Place, &Value)>> = Vec::with_capacity(documents.len());
+    for (place, value) in documents {
+        let (group, kind, name) = names(value);
+        let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+        let before = (!name.is_empty()).then(|| at.insert((group, kind, namespace, name), kept.len())).flatten();
+        if let Some((earlier, other)) = before.and_then(|before| kept.get_mut(before)).and_then(Option::take)
+            && other != value
+        {
+            refusals.push(Refusal {
+                place: earlier.to_string(),
+                policy: format!("{kind}/{name}"),
+                why: format!("{place} has another of that name, which counts; remove one of them"),
+            });
+        }
+        kept.push(Some((place, value)));
+    }
+    kept.into_iter().flatten().collect()
 }
 
 /// The files that a path names, those of a folder in the order of their names.

@@ -107,6 +107,7 @@ fn executor_options(executor: &Executor) -> ExecutorOptions {
         security_context,
         log_level,
         log_format,
+        platform_commands,
     } = executor;
     let object = |fields: &serde_json::Map<String, Value>| (!fields.is_empty()).then(|| Value::Object(fields.clone()));
     ExecutorOptions {
@@ -136,6 +137,7 @@ fn executor_options(executor: &Executor) -> ExecutorOptions {
             LogFormat::Json => "json",
         }
         .to_owned(),
+        platform_commands: *platform_commands,
     }
 }
 

@@ -105,7 +105,7 @@ const RESERVED: [Reserved; 6] = [
     Reserved {
         what: &["reqwest"],
         except: &[],
-        who: Who::Only(&["crates/registry/"]),
+        who: Who::Only(&["crates/registry/", "executor/tasks/src/report/", "executor/tasks/src/storage/"]),
         why: "one place decides what is asked of whom, and with which credential",
     },
     Reserved {
@@ -123,7 +123,13 @@ const RESERVED: [Reserved; 6] = [
     Reserved {
         what: &["std::env"],
         except: &["std::env::consts"],
-        who: Who::Only(&["src/cli/", "src/main.rs", "xtask/", "executor/argoexec/src/main.rs"]),
+        who: Who::Only(&[
+            "src/cli/",
+            "src/main.rs",
+            "xtask/",
+            "executor/argoexec/src/main.rs",
+            "executor/tasks/src/main.rs",
+        ]),
         why: "the environment is read at the edge and passed in as values",
     },
     Reserved {

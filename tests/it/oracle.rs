@@ -64,9 +64,7 @@ pub(crate) fn twins() -> Vec<(Recorded, Recorded)> {
 /// The `images` of all the recorded controllers, as an image index. Where several name an image, the newest controller's
 /// entry stands, in the newer notation (`entrypoint` and `cmd`); what it says is the same.
 pub(crate) fn image_index() -> Value {
-    let configurations: BTreeMap<String, Value> =
-        serde_json::from_reader(File::open(folder().join("controller-configs.json")).unwrap()).unwrap();
-    let images: Map<String, Value> = configurations
+    let images: Map<String, Value> = configurations()
         .into_values()
         .filter_map(|mut configuration| match configuration["images"].take() {
             Value::Object(images) => Some(images),
@@ -75,6 +73,11 @@ pub(crate) fn image_index() -> Value {
         .flatten()
         .collect();
     json!({ "images": images })
+}
+
+/// What the ConfigMaps of the controllers said, by version and executor.
+pub(crate) fn configurations() -> BTreeMap<String, Value> {
+    serde_json::from_reader(File::open(folder().join("controller-configs.json")).unwrap()).unwrap()
 }
 
 fn folder() -> PathBuf {

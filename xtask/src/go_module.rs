@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use crate::debian::output;
+use crate::debian::{create, output};
 use crate::progress::Progress;
 
 /// A version of a module, which Go keeps in its own cache.
@@ -38,5 +38,29 @@ impl Module {
             bail!("{module} has the hash {}, and not {}", said["Sum"], self.sum);
         }
         said["Dir"].as_str().map(PathBuf::from).context("go does not say where it is")
+    }
+
+    /// A program of the module, built from the very files that the hash is of; `package` is its folder in the module.
+    ///
+    /// # Errors
+    /// As [`Module::provision`], and where it cannot be built.
+    pub(crate) fn program(&self, package: &str, cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
+        let name = package.rsplit('/').next().unwrap_or(package);
+        let folder = cache.join("components").join(format!("{name}-{}", self.version));
+        let program = folder.join(name);
+        if program.is_file() {
+            return Ok(program);
+        }
+        self.provision(cache, progress)?;
+        create(&folder)?;
+        progress.note(&format!("building {name} {}; the first time this takes about two minutes", self.version));
+        let package = format!("{}/{package}@{}", self.path, self.version);
+        let mut go = Command::new("go");
+        go.args(["install", "-trimpath", &package]).current_dir(cache).env("CGO_ENABLED", "0").env("GOBIN", &folder);
+        let built = output(&mut go)?;
+        match built.status.success() {
+            true => Ok(program),
+            false => bail!("go cannot build it: {}", String::from_utf8_lossy(&built.stderr).trim()),
+        }
     }
 }

@@ -74,7 +74,7 @@ pub enum Choice {
     /// One process on all platforms.
     Process(ImageProcess, Source),
     /// Different processes on these platforms.
-    Differ(Vec<Platform>),
+    Differ(Vec<(Platform, ImageProcess, Source)>),
     /// Nobody knows.
     Unknown(Miss),
 }
@@ -110,15 +110,19 @@ impl<'a> Indexes<'a> {
     }
 }
 
-fn choice_of(hit: &IndexHit<'_>, platforms: &[Platform], source: impl FnOnce(String) -> Source) -> Option<Choice> {
-    let mut processes = platforms.iter().map(|platform| hit.entry.process_for(Some(platform)));
-    let first = processes.next()??;
-    for process in processes {
-        if process? != first {
-            return Some(Choice::Differ(platforms.to_vec()));
-        }
+fn choice_of(hit: &IndexHit<'_>, platforms: &[Platform], source: impl Fn(String) -> Source) -> Option<Choice> {
+    let (first, others) = platforms.split_first()?;
+    let first = hit.entry.process_for(Some(first))?;
+    let mut same = true;
+    for platform in others {
+        same &= hit.entry.process_for(Some(platform))? == first;
     }
-    Some(Choice::Process(first.clone(), source(hit.key.to_owned())))
+    let source = || source(hit.key.to_owned());
+    if same {
+        return Some(Choice::Process(first.clone(), source()));
+    }
+    let of = |platform: &Platform| Some((platform.clone(), hit.entry.process_for(Some(platform))?.clone(), source()));
+    Some(Choice::Differ(platforms.iter().filter_map(of).collect()))
 }
 
 fn agree(found: &Found) -> Choice {
@@ -127,12 +131,18 @@ fn agree(found: &Found) -> Choice {
     };
     // What is executed decides; the user does not.
     let same = |process: &ImageProcess| process.entrypoint == first.entrypoint && process.cmd == first.cmd;
-    if found.processes.iter().any(|(_, process)| !same(process)) {
-        return Choice::Differ(found.processes.iter().map(|(platform, _)| platform.clone()).collect());
+    let Found { digest, processes, age, stale } = found;
+    let source = |platform: &Platform| Source::Registry {
+        digest: digest.clone(),
+        platform: platform.clone(),
+        age: *age,
+        stale: *stale,
+    };
+    if processes.iter().all(|(_, process)| same(process)) {
+        return Choice::Process(first.clone(), source(platform));
     }
-    let Found { digest, processes: _, age, stale } = found;
-    let source = Source::Registry { digest: digest.clone(), platform: platform.clone(), age: *age, stale: *stale };
-    Choice::Process(first.clone(), source)
+    let of = |(platform, process): &(Platform, ImageProcess)| (platform.clone(), process.clone(), source(platform));
+    Choice::Differ(processes.iter().map(of).collect())
 }
 
 #[cfg(test)]

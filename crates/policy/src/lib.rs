@@ -4,16 +4,20 @@
 //! requests it judges, and shared between threads. What an engine cannot judge is [`Decision::Unknown`], never passed.
 #![warn(missing_docs)]
 
+mod cel;
 pub mod defaults;
 pub mod gatekeeper;
 mod pod;
 pub mod psp;
 pub mod pss;
+mod refusal;
 pub mod rego;
 mod request;
 mod selector;
+pub mod vap;
 mod verdict;
 
 pub use pod::Misfit;
+pub use refusal::Refusal;
 pub use request::{Kind, Namespace, Operation, Request, User};
 pub use verdict::{Decision, Engine, Verdict};

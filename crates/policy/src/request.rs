@@ -30,6 +30,14 @@ pub struct Request {
 impl Request {
     /// As the API server writes it, less what the request leaves out.
     pub fn to_json(&self) -> Value {
+        let mut json = self.to_json_without_objects();
+        json["object"] = self.object.clone();
+        json["oldObject"] = self.old_object.clone();
+        json
+    }
+
+    /// The same with null for the objects, which are as large as they like.
+    pub(crate) fn to_json_without_objects(&self) -> Value {
         let Self {
             operation,
             kind,
@@ -39,8 +47,8 @@ impl Request {
             namespace,
             namespace_object: _,
             user,
-            object,
-            old_object,
+            object: _,
+            old_object: _,
             dry_run,
         } = self;
         let kind_json = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
@@ -52,8 +60,8 @@ impl Request {
             "requestResource": resource,
             "operation": operation.as_str(),
             "userInfo": {"username": user.name, "groups": user.groups},
-            "object": object,
-            "oldObject": old_object,
+            "object": null,
+            "oldObject": null,
             "dryRun": dry_run,
             "options": null,
         });

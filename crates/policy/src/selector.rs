@@ -66,6 +66,11 @@ impl LabelSelector {
         Ok(Self { requirements })
     }
 
+    /// Whether it selects everything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
+    }
+
     /// Whether an object whose labels are looked up by `label` is selected.
     pub(crate) fn matches(&self, label: impl Fn(&str) -> Option<String>) -> bool {
         self.requirements.iter().all(|Requirement { key, operator }| {

@@ -28,6 +28,9 @@ pub struct Executor {
     pub log_level: LogLevel,
     /// In which form.
     pub log_format: LogFormat,
+    /// Whether it chooses a command by its node's platform. Ours does; with Argo's, a pod whose image runs something else on
+    /// each platform that it may land on is denied.
+    pub platform_commands: bool,
 }
 
 /// Kubernetes `Container.imagePullPolicy`.
@@ -75,6 +78,7 @@ impl Default for Executor {
             security_context: Map::new(),
             log_level: LogLevel::default(),
             log_format: LogFormat::default(),
+            platform_commands: false,
         }
     }
 }

@@ -96,3 +96,22 @@ async fn kubectl_shows_beforehand_what_will_be_created() {
     let after = namespace.get("pods", "planned").await.unwrap();
     assert_eq!(before["spec"], after["spec"]);
 }
+
+/// What the API server's own plugins would change in what we inject, they would ask us about once more.
+#[tokio::test]
+async fn a_pod_costs_one_call() {
+    let Some(cluster) = cluster() else { return };
+    let namespace = cluster.namespace("one-call").await;
+    let webhook = enforcing().start().await;
+    namespace.register([entry("pods", by_url(&webhook), PODS)]).await;
+    let calls = async || webhook.metric(r#"emissary_webhook_requests_total{code="2xx"}"#).await;
+    let before = calls().await;
+    let pod = namespace.create("pods", &bare_pod("once")).await.unwrap();
+    assert_eq!(wrapped(&pod), ["/usr/bin/report", "--all"]);
+    for injected in [&pod["spec"]["initContainers"][0], &pod["spec"]["containers"][0]] {
+        let mounts = injected["volumeMounts"].as_array().unwrap();
+        let token = mounts.iter().filter(|mount| mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount");
+        assert_eq!(token.count(), 1, "{injected}");
+    }
+    assert_eq!(calls().await - before, 1.0);
+}

@@ -156,8 +156,12 @@ impl<'p, 'a> Bare<'p, 'a> {
     }
 
     /// A container that runs the executor itself.
-    fn own(&self, name: &str, more_env: Vec<Value>, mounts: Vec<Value>) -> Value {
+    fn own(&self, name: &str, more_env: Vec<Value>, mut mounts: Vec<Value>) -> Value {
         let executor = &self.options.executor;
+        // The API server has mounted the token already where it was sent to. What it would have to add to ours later would be a
+        // change, for which it asks every webhook once more.
+        let mut others = self.pod.spec.containers.iter();
+        mounts.extend(others.find_map(|other| other.mount_at(path::SERVICE_ACCOUNT)).map(copy_mount));
         let mut env = vec![
             field_variable(variable::POD_NAME, "metadata.name"),
             field_variable(variable::POD_UID, "metadata.uid"),

@@ -7,7 +7,8 @@ mod bare;
 mod command;
 mod context;
 mod draft;
-mod executor;
+pub(crate) mod edit_value;
+pub mod executor;
 mod harden;
 mod limits;
 mod options;
@@ -21,7 +22,7 @@ mod wrap;
 
 pub(crate) use command::to_write;
 pub use context::Context;
-pub use executor::{Executor, ExecutorChoice, Executors};
+pub use executor::{Executor, ExecutorChoice, ExecutorSettings, Executors};
 pub use limits::{LimitRangeItem, Limits};
 pub use options::{ExecutorOptions, Layout, NamePatterns, Options, Overrides, Pin, Profile};
 pub(crate) use placement::{Placement, Selected};

@@ -98,6 +98,8 @@ pub struct ExecutorOptions {
     pub log_level: String,
     /// `--log-format`.
     pub log_format: String,
+    /// Whether it chooses a command by its node's platform, as ours does and Argo's does not.
+    pub platform_commands: bool,
 }
 
 /// Which annotations of ours count on a pod. A fresh install allows none.

@@ -12,10 +12,10 @@ use super::template::{Template, TemplateSource, locate};
 use super::view::{Container, Pod, Variable};
 use super::wrap::wrapped_containers;
 use crate::edit::Edits;
-use crate::image::Platform;
+use crate::image::{ImageProcess, Platform};
 use crate::lookup::{Answers, Choice, Found, Indexes, LookUp, pulls_always};
 use crate::names;
-use crate::outcome::{Denial, Findings, Outcome, Problem, Provenance, Skip, Warning};
+use crate::outcome::{Denial, Findings, Outcome, Problem, Provenance, Skip, Source, Warning};
 use serde_json::json;
 
 /// The size that an object may have after rewriting, in bytes of compact JSON. The API server refuses requests over about
@@ -32,6 +32,7 @@ pub struct Plan {
     /// Containers with a command of their own whose images are looked up for their digests.
     to_pin: Vec<Pinned>,
     pin: Pin,
+    platform_commands: bool,
     stamp: Option<(&'static str, String)>,
     size: usize,
 }
@@ -103,6 +104,7 @@ pub fn plan(pod: &Pod<'_>, context: &Context<'_>, options: &Options, indexes: &I
         if shape.origin == Origin::Bare { bare::prefix(options) } else { emissary::prefix(pod, &shape, options) };
     let supervised = shape.is_supervised(pod) || (shape.origin == Origin::Bare && bare::is_supervised(options));
     let mut plan = Plan::of(draft, options.pin, stamp(pod, options), pod.text().len());
+    plan.platform_commands = options.executor.platform_commands;
     for index in wrapped {
         let container = &pod.spec.containers[index];
         plan.draft.share(Place::Regular(index), container);
@@ -132,7 +134,16 @@ fn narrowed(look_up: &LookUp, answers: &Answers, own: &[Platform]) -> Option<Ans
 
 impl Plan {
     fn of(draft: Draft, pin: Pin, stamp: Option<(&'static str, String)>, size: usize) -> Self {
-        Self { draft, commands: Vec::new(), pending: Vec::new(), to_pin: Vec::new(), pin, stamp, size }
+        Self {
+            draft,
+            commands: Vec::new(),
+            pending: Vec::new(),
+            to_pin: Vec::new(),
+            pin,
+            platform_commands: false,
+            stamp,
+            size,
+        }
     }
 
     fn denied(mut draft: Draft, problem: Problem) -> Self {
@@ -170,6 +181,10 @@ impl Plan {
             has_command_field: container.command.is_some(),
             args: container.args().iter().map(ToString::to_string).collect(),
             has_args_field: container.args.is_some(),
+            variables: match options.executor.platform_commands {
+                true => container.environment().ok().flatten().map(|variables| variables.len()),
+                false => None,
+            },
         };
         if !container.command().is_empty() {
             let mut words = subject.prefix.clone();
@@ -190,7 +205,9 @@ impl Plan {
                 return;
             }
         };
-        let fallback = placement.of_nodes.then(|| options.platforms.clone());
+        // What the nodes could need, an executor that chooses has.
+        let guessed = placement.of_nodes && !self.platform_commands;
+        let fallback = guessed.then(|| options.platforms.clone());
         let mut known = indexes.known(&reference, &placement.platforms);
         if let (Some(Choice::Differ(_)), Some(own)) = (&known, &fallback) {
             self.warn_of_nodes(&subject, own);
@@ -237,10 +254,11 @@ impl Plan {
                 Ok(command) => self.commands.push(command),
                 Err(problem) => self.draft.problems.push(problem),
             },
-            Choice::Differ(platforms) => self.draft.problems.push(Problem::PlatformsDiffer {
+            Choice::Differ(processes) if self.platform_commands => self.leave_to_the_executor(subject, processes),
+            Choice::Differ(processes) => self.draft.problems.push(Problem::PlatformsDiffer {
                 container: subject.name,
                 image: subject.image,
-                platforms: platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                platforms: processes.iter().map(|(platform, ..)| platform.to_string()).collect::<Vec<_>>().join(", "),
             }),
             Choice::Unknown(miss) => self.draft.problems.push(Problem::LookUp {
                 container: subject.name,
@@ -248,6 +266,18 @@ impl Plan {
                 why: miss.why,
                 transient: miss.transient,
             }),
+        }
+    }
+
+    /// Writes a command for each platform, of which the executor takes its node's.
+    fn leave_to_the_executor(&mut self, subject: Subject, processes: Vec<(Platform, ImageProcess, Source)>) {
+        let (place, variables) = (Place::Regular(subject.index), subject.variables);
+        match subject.fill_by_platform(processes, self.pin) {
+            Ok((commands, variable)) => {
+                self.draft.env(place, variables).append(variable);
+                self.commands.extend(commands);
+            }
+            Err(problem) => self.draft.problems.push(problem),
         }
     }
 
@@ -274,7 +304,7 @@ impl Plan {
                 None => {}
             }
         }
-        let Self { mut draft, mut commands, pending: _, to_pin: _, pin: _, stamp, size } = self;
+        let Self { mut draft, mut commands, pending: _, to_pin: _, pin: _, platform_commands: _, stamp, size } = self;
         let (problems, warnings) = (std::mem::take(&mut draft.problems), std::mem::take(&mut draft.warnings));
         if !problems.is_empty() {
             return Outcome::Denial(Denial { problems });

@@ -7,7 +7,9 @@ mod containers;
 mod options;
 mod patch;
 mod plan;
+mod render;
 mod view;
 
 pub use options::{ControllerDefaults, Kind, WorkflowOptions};
 pub use plan::{NotAWorkflow, Plan, look_ups_ahead, plan};
+pub use render::{Controller, Given, Note, Rendered, Version, render};

@@ -253,7 +253,8 @@ impl Plan {
                 Ok(filled) => self.filled.push(filled),
                 Err(why) => self.leave(&subject, why.to_owned()),
             },
-            Choice::Differ(platforms) => {
+            Choice::Differ(processes) => {
+                let platforms: Vec<_> = processes.iter().map(|(platform, ..)| platform).collect();
                 let platforms = platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 self.leave(&subject, format!("image {} runs different commands on {platforms}", subject.image));
             }

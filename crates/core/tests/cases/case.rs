@@ -1,5 +1,6 @@
 //! What stands in a case file, and what the rewriting makes of it.
 
+use crate::rendering::CaseController;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) struct Case {
     /// What the registries have. An image that is asked for and is not here fails the case.
     #[serde(default)]
     registry: BTreeMap<String, CaseImage>,
+    /// Renders the pods of a workflow kind instead of rewriting it.
+    render: Option<CaseController>,
     input: Value,
     /// JSON pointers into the object after rewriting, in which a list's element may go by its name. Without any, the
     /// whole patch is the expectation.
@@ -94,6 +97,8 @@ struct CaseExecutor {
     security_context: Option<Value>,
     log_level: Option<String>,
     log_format: Option<String>,
+    #[serde(default)]
+    platform_commands: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -186,6 +191,9 @@ impl Case {
     /// What comes out, as it is written into the file; or what can never be right, whatever the file says.
     pub(crate) fn run(&self) -> Result<Value, String> {
         let input = expand(&self.input);
+        if let Some(controller) = &self.render {
+            return controller.render(&input, &index(&self.index)?, |pod| self.shown(pod));
+        }
         let Pass { outcome, asked } = self.pass(&input, self.options.stamp.as_deref())?;
         let mut said = Map::new();
         said.insert("outcome".to_owned(), json!(outcome.word()));
@@ -417,6 +425,7 @@ impl CaseOptions {
             security_context,
             log_level,
             log_format,
+            platform_commands,
         } = &self.executor;
         let or = |own: &Option<String>, default: String| own.clone().unwrap_or(default);
         Ok(Options {
@@ -442,6 +451,7 @@ impl CaseOptions {
                 security_context: security_context.clone(),
                 log_level: or(log_level, default.executor.log_level),
                 log_format: or(log_format, default.executor.log_format),
+                platform_commands: *platform_commands,
             },
             aliases: Aliases::new(&self.aliases).map_err(|error| error.to_string())?,
             harden_argo_containers: self.harden_argo_containers,

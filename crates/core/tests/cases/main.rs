@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "clippy.toml excuses test functions, not what they call")]
 
 mod case;
+mod rendering;
 mod yaml;
 
 use std::fs;

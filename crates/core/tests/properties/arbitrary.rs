@@ -11,7 +11,7 @@ use proptest::sample::select;
 use serde_json::{Map, Value, json};
 
 /// Names of fields that the code reads, and some that it does not.
-const WORDS: [&str; 44] = [
+const WORDS: [&str; 58] = [
     "metadata",
     "name",
     "generateName",
@@ -56,6 +56,20 @@ const WORDS: [&str; 44] = [
     "containerSet",
     "sidecars",
     "steps",
+    "script",
+    "data",
+    "inline",
+    "inputs",
+    "outputs",
+    "artifacts",
+    "archiveLocation",
+    "s3",
+    "executor",
+    "hostAliases",
+    "podSpecPatch",
+    "mirrorVolumeMounts",
+    "activeDeadlineSeconds",
+    "$patch",
 ];
 const TEXTS: [&str; 16] = [
     "",
@@ -172,6 +186,35 @@ pub(crate) fn check(text: &str, options: &Options) -> Result<(), TestCaseError> 
         }
     }
     Ok(())
+}
+
+/// A template that makes a pod, with whatever beside it.
+fn template() -> impl Strategy<Value = Value> {
+    let of = select(vec!["container", "script", "containerSet", "resource", "data"]);
+    let patch = prop_oneof![Just(Value::Null), value().prop_map(|patch| json!(patch.to_string()))];
+    (of, prop_oneof![container(), value()], value(), value(), patch).prop_map(|(of, body, inputs, more, patch)| {
+        let mut template = json!({"name": "t", "inputs": inputs, "podSpecPatch": patch});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            template[key] = value.clone();
+        }
+        template[of] = if of == "containerSet" { json!({"containers": [body]}) } else { body };
+        template
+    })
+}
+
+/// A Workflow of such templates, and a controller's configuration.
+pub(crate) fn workflow() -> impl Strategy<Value = (Value, Value)> {
+    let configuration = (value(), value()).prop_map(|(any, main)| {
+        json!({"executor": any, "mainContainer": main, "artifactRepository": any, "kubeConfig": any, "workflowDefaults": any})
+    });
+    (vec(template(), 1..3), value(), value(), configuration).prop_map(|(templates, defaults, more, configuration)| {
+        let mut spec = json!({"templateDefaults": defaults});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            spec[key] = value.clone();
+        }
+        spec["templates"] = json!(templates);
+        (json!({"kind": "Workflow", "metadata": more, "spec": spec}), configuration)
+    })
 }
 
 /// Up to two fields that no version of the API has.

@@ -3,6 +3,7 @@
 
 mod arbitrary;
 mod pods;
+mod rendering;
 mod rewriting;
 mod workflows;
 
@@ -32,6 +33,28 @@ proptest! {
     #[test]
     fn any_json_with_the_apis_words_is_no_reason_to_panic(object in arbitrary::object(), options in pods::options()) {
         arbitrary::check(&object.to_string(), &options.options())?;
+    }
+}
+
+proptest! {
+    // Each is all pairs of executors, or all kinds and versions.
+    #![proptest_config(few(40))]
+
+    #[test]
+    fn a_template_becomes_a_pod_under_every_controller(workflow in workflows::workflow()) {
+        rendering::check(&workflow)?;
+    }
+
+    #[test]
+    fn any_json_becomes_pods_or_nothing((workflow, configuration) in arbitrary::workflow(), other in arbitrary::object()) {
+        rendering::survive(&workflow, &configuration)?;
+        rendering::survive(&other, &other)?;
+    }
+
+    #[test]
+    fn another_executor_goes_on_and_comes_off(pod in pods::pod(), other in arbitrary::object()) {
+        rendering::put_on_and_off(&pod)?;
+        rendering::put_on_and_off(&other)?;
     }
 }
 

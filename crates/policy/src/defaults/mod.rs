@@ -7,7 +7,7 @@
 mod app_armor;
 mod fill;
 mod normal;
-mod quantity;
+pub(crate) mod quantity;
 mod types;
 
 use serde_json::Value;

@@ -55,6 +55,11 @@ fn spelled(value: &Value, change: impl Fn(&mut Quantity)) -> Value {
     }
 }
 
+/// What a quantity comes to, in billionths.
+pub(crate) fn nanos(text: &str) -> Option<i128> {
+    parse(text).map(|quantity| quantity.nanos)
+}
+
 fn parse(text: &str) -> Option<Quantity> {
     let (is_negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

@@ -1,9 +1,11 @@
 use super::matching::{InvalidMatch, Matching};
+use super::native;
 use super::schema;
-use super::template::Template;
+use super::template::{Program, Template};
 use super::text;
 use crate::rego::Input;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// The enforcement point of Gatekeeper's webhook.
 const WEBHOOK: &str = "validation.gatekeeper.sh";
@@ -16,6 +18,8 @@ pub(super) struct Constraint {
     pub(super) matching: Matching,
     /// With the schema's defaults.
     pub(super) parameters: Input,
+    /// The constraint as expressions see it; null where the template is in Rego.
+    pub(super) params: Arc<Value>,
     pub(super) action: Action,
 }
 
@@ -46,6 +50,11 @@ pub(super) enum InvalidConstraint {
 }
 
 impl Constraint {
+    /// Its name in verdicts.
+    pub(super) fn policy(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+
     pub(super) fn read(document: &Value, template: &Template) -> Result<Self, InvalidConstraint> {
         let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
@@ -67,6 +76,10 @@ impl Constraint {
             kind: template.kind.clone(),
             name: name.to_owned(),
             matching: Matching::read(spec)?,
+            params: Arc::new(match template.program {
+                Program::Native(_) => native::params(spec.get("parameters").map(|_| &parameters)),
+                Program::Rego { .. } => Value::Null,
+            }),
             parameters: Input::new(&parameters),
             action: Action::read(spec)?,
         })

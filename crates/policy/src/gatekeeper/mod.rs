@@ -3,15 +3,18 @@
 mod constraint;
 mod inventory;
 mod matching;
+mod native;
 mod schema;
 mod template;
 
+pub use crate::refusal::Refusal;
 use crate::rego::{EvaluationError, Input};
 use crate::request::Request;
 use crate::verdict::{Decision, Engine, Verdict};
 use constraint::{Action, Constraint};
 use inventory::Inventory;
 use matching::NotMatchable;
+use native::Subject;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use template::{Program, Template};
@@ -22,17 +25,6 @@ use template::{Program, Template};
 pub struct Gatekeeper {
     templates: BTreeMap<String, Template>,
     constraints: Vec<Constraint>,
-}
-
-/// A template or constraint that Gatekeeper would not take, so that nothing follows from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The object's kind.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    /// What is wrong with it.
-    pub why: String,
 }
 
 /// One thing that a constraint has against a request.
@@ -58,10 +50,7 @@ impl Gatekeeper {
         }
         let data = inventory.into_data();
         let mut refusals = Vec::new();
-        let mut refuse = |document: &Value, why: String| {
-            let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-            refusals.push(Refusal { kind: text(document, "kind").to_owned(), name, why });
-        };
+        let mut refuse = |document: &Value, why: String| refusals.push(Refusal::new(document, why));
         let mut gatekeeper = Self { templates: BTreeMap::new(), constraints: Vec::with_capacity(constraints.len()) };
         for document in templates {
             match Template::compile(document, &data) {
@@ -93,10 +82,21 @@ impl Gatekeeper {
         self.constraints.is_empty()
     }
 
+    /// The constraints, as verdicts name them.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.constraints.iter().map(Constraint::policy)
+    }
+
+    /// Keeps the constraints whose names are wanted; the others are not asked any more.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.constraints.retain(|constraint| wanted(&constraint.policy()));
+    }
+
     /// What each constraint that matches says, in the order of kinds and names. Several violations are several lines.
     pub fn judge(&mut self, request: &Request) -> Vec<Verdict> {
         let review = review(request);
         let input = Input::new(&review);
+        let subject = Subject::new(request);
         let mut verdicts = Vec::new();
         for constraint in &self.constraints {
             let found = match constraint.matching.matches(request) {
@@ -111,9 +111,9 @@ impl Gatekeeper {
                         let input = Input::of_parts([("review", &input), ("parameters", &constraint.parameters)]);
                         modules.evaluate(rule, &input).and_then(|result| violations(result.as_ref()))
                     }
-                    Some(Template { program: Program::Native, .. }) => Err(EvaluationError::MissingFunction(
-                        "the engine K8sNativeValidation is not available here".to_owned(),
-                    )),
+                    Some(Template { program: Program::Native(native), .. }) => {
+                        native.violations(&subject, &constraint.params)
+                    }
                 },
             };
             verdicts.push(verdict(constraint, found));
@@ -141,7 +141,7 @@ fn verdict(constraint: &Constraint, found: Result<Vec<Violation>, EvaluationErro
     messages.sort_unstable();
     Verdict {
         engine: Engine::Gatekeeper,
-        policy: format!("{}/{}", constraint.kind, constraint.name),
+        policy: constraint.policy(),
         decision,
         message: unknown.unwrap_or_else(|| messages.join("\n")),
     }

@@ -1,7 +1,9 @@
+use super::native::{InvalidNative, Native};
 use super::text;
 use crate::rego::{CompileError, Input, Module, Modules, Version};
 use crate::request::Operation;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Gatekeeper's one target.
 const TARGET: &str = "admission.k8s.gatekeeper.sh";
@@ -26,7 +28,7 @@ pub(super) enum Program {
     /// Rego, and the reference of its `violation`.
     Rego { modules: Box<Modules>, rule: String },
     /// Common Expression Language (`K8sNativeValidation`).
-    Native,
+    Native(Arc<Native>),
 }
 
 /// Why a template is refused.
@@ -50,6 +52,8 @@ pub(super) enum InvalidTemplate {
     LibraryPackage(String),
     #[error(transparent)]
     Compile(#[from] CompileError),
+    #[error(transparent)]
+    Native(#[from] InvalidNative),
 }
 
 impl Template {
@@ -94,8 +98,9 @@ impl Program {
     fn compile(target: &Value, data: &Input) -> Result<Self, InvalidTemplate> {
         let code = target.get("code").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let engine = |name| code.iter().find(|code| text(code, "engine") == name);
-        if engine("K8sNativeValidation").is_some() {
-            return Ok(Self::Native);
+        if let Some(code) = engine("K8sNativeValidation") {
+            let native = Native::compile(code.get("source").unwrap_or(&Value::Null))?;
+            return Ok(Self::Native(Arc::new(native)));
         }
         if let Some(code) = engine("Rego") {
             return Self::rego(code.get("source").unwrap_or(&Value::Null), data);

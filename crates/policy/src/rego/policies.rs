@@ -119,6 +119,16 @@ impl Policies {
         self.entries.is_empty()
     }
 
+    /// The rules that are asked, as verdicts name them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(Entry::policy)
+    }
+
+    /// Keeps the rules whose names are wanted; the others are not asked any more.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.entries.retain(|entry| wanted(entry.policy()));
+    }
+
     /// What each rule says, in the order of their references.
     pub fn judge(&mut self, inputs: &mut RequestInputs<'_>) -> Vec<Verdict> {
         let Self { modules, entries } = self;
@@ -127,6 +137,10 @@ impl Policies {
 }
 
 impl Entry {
+    fn policy(&self) -> &str {
+        self.reference.strip_prefix("data.").unwrap_or(&self.reference)
+    }
+
     fn judge(&self, modules: &mut Modules, inputs: &mut RequestInputs<'_>) -> Verdict {
         let (decision, message) = match self.found(modules, inputs.of(self.shape)) {
             Err(error) => (Decision::Unknown, error.to_string()),
@@ -136,8 +150,7 @@ impl Entry {
                 (decision, messages.into_iter().collect::<Vec<_>>().join("\n"))
             }
         };
-        let policy = self.reference.strip_prefix("data.").unwrap_or(&self.reference).to_owned();
-        Verdict { engine: Engine::Rego, policy, decision, message }
+        Verdict { engine: Engine::Rego, policy: self.policy().to_owned(), decision, message }
     }
 
     fn found(&self, modules: &mut Modules, input: &Input) -> Result<BTreeSet<String>, EvaluationError> {

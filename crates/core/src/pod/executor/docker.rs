@@ -1,6 +1,28 @@
 use super::super::view::{Container, Pod};
 use crate::outcome::Warning;
 use emissary_contract::volume::DOCKER_SOCKET;
+use serde_json::{Value, json};
+
+const SOCKET: &str = "/var/run/docker.sock";
+/// The daemon's named pipe on Windows, which no setting moves inside the container.
+const PIPE: &str = r"\\.\pipe\docker_engine";
+
+/// The volume that the docker executor adds to every pod. `configured` is the controller's `dockerSockPath`.
+pub(crate) fn volume(configured: Option<&str>, windows: bool) -> Value {
+    let path = configured.unwrap_or(if windows { PIPE } else { SOCKET });
+    // A named pipe is of no type that the API knows.
+    let host_path = if windows { json!({"path": path}) } else { json!({"path": path, "type": "Socket"}) };
+    json!({"name": DOCKER_SOCKET, "hostPath": host_path})
+}
+
+/// The mount that the docker executor adds to `wait`, always at the daemon's usual place.
+pub(crate) fn mount(windows: bool) -> Value {
+    if windows {
+        json!({"name": DOCKER_SOCKET, "mountPath": PIPE})
+    } else {
+        json!({"name": DOCKER_SOCKET, "mountPath": SOCKET, "readOnly": true})
+    }
+}
 
 /// What the docker executor's volume comes to.
 pub(in crate::pod) enum Socket {

@@ -96,7 +96,7 @@ fn place(own: &Own<'_, '_>) -> Place {
     }
 }
 
-fn take_off(pod: &Pod<'_>, shape: &Shape<'_, '_>, draft: &mut Draft) {
+pub(super) fn take_off(pod: &Pod<'_>, shape: &Shape<'_, '_>, draft: &mut Draft) {
     // Under another executor a volume of that name is the user's.
     let socket = match shape.executor {
         Executor::Docker => docker::socket(pod, |index| shape.is_own(index)),
@@ -236,10 +236,11 @@ fn init_like(
     Ok(Value::Object(init))
 }
 
-/// Which of wait's mounts init has too. The service account's token is not among them: the API server adds that itself.
+/// Which of wait's mounts init has too. The service account's token is one, because the API server would add it later, and ask
+/// every webhook once more for the change.
 fn init_needs(mount: &super::super::view::Mount<'_>) -> bool {
     let at = mount.mount_path.as_str();
-    [path::POD_METADATA, path::CONFIG, path::KUBECONFIG].contains(&at)
+    [path::POD_METADATA, path::CONFIG, path::KUBECONFIG, path::SERVICE_ACCOUNT].contains(&at)
         || at.starts_with(path::SECRETS)
         || mount.name == volume::EXECUTOR_TOKEN
 }

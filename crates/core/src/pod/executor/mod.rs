@@ -4,13 +4,18 @@
 //! file here knows one executor's share. `k8sapi` has none of its own but the variable that names it.
 
 mod choice;
-pub(super) mod docker;
+pub(crate) mod docker;
 pub(super) mod emissary;
-pub(super) mod kubelet;
-pub(super) mod pns;
+pub(crate) mod kubelet;
+mod older;
+pub(crate) mod pns;
+mod put_on;
 mod recognise;
+mod unwrap;
 
 pub use choice::{ExecutorChoice, Executors};
+pub(crate) use put_on::is_for_windows;
+pub use put_on::{CannotPutOn, PutOn, Unknown, put_on};
 pub(super) use recognise::{Origin, Own, Role, Shape, recognise};
 
 /// The executors that Argo has had.
@@ -51,4 +56,17 @@ impl Executor {
             Some(name) => Self::ALL.into_iter().find(|executor| executor.name() == name),
         }
     }
+}
+
+/// What the controller's configuration says of single executors, and their pods show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecutorSettings {
+    /// `dockerSockPath`: where nodes have the docker daemon's socket; `None` for the usual place.
+    pub docker_socket: Option<String>,
+    /// `kubeletPort`. The controller writes 0 where nothing is configured, and the executor then asks at 10250.
+    pub kubelet_port: u16,
+    /// `kubeletInsecure`: whether the kubelet's certificate goes unchecked.
+    pub kubelet_insecure: bool,
+    /// `PNS_PRIVILEGED` in the controller's environment: `wait` is privileged whatever the template says.
+    pub pns_privileged: bool,
 }

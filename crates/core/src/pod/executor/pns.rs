@@ -1,4 +1,18 @@
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+/// What stands on `wait` in place of the configured security context.
+///
+/// It looks into other users' processes, so it is privileged where one of them is: the template's `container` or a sidecar,
+/// no script and no container set.
+pub(crate) fn security_context(template: &Value, always_privileged: bool) -> Value {
+    let is_privileged = |container: &Value| container["securityContext"]["privileged"] == true;
+    let sidecars = template["sidecars"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut context = json!({"capabilities": {"add": ["SYS_PTRACE", "SYS_CHROOT"]}});
+    if always_privileged || is_privileged(&template["container"]) || sidecars.iter().any(is_privileged) {
+        context["privileged"] = json!(true);
+    }
+    context
+}
 
 /// What the pns executor puts on `wait`, and nothing else: two capabilities, and privilege where a user's container has it.
 ///

@@ -1,5 +1,5 @@
-use super::judge::{Candidate, Column, Judgement};
-use emissary_policy::Decision;
+use crate::review::candidate::Candidate;
+use crate::review::verdict::{Column, Judgement, Verdict};
 use serde::Serialize;
 
 /// A verdict on a line of its own; the keys and words are part of the interface.
@@ -11,14 +11,14 @@ struct Line<'a> {
     engine: &'static str,
     policy: &'a str,
     stage: &'static str,
-    verdict: Decision,
+    verdict: Verdict,
     message: &'a str,
     blame: Option<&'static str>,
 }
 
 /// One judgement as JSON, without a line break.
 pub fn json_line(candidate: &Candidate, column: Column, judgement: &Judgement) -> String {
-    let Judgement { stage, engine, policy, decision, message, blame } = judgement;
+    let Judgement { stage, engine, policy, verdict, message, blame, causes: _ } = judgement;
     let line = Line {
         pod: &candidate.title,
         namespace: &candidate.namespace,
@@ -26,9 +26,9 @@ pub fn json_line(candidate: &Candidate, column: Column, judgement: &Judgement) -
         engine,
         policy,
         stage: stage.name(),
-        verdict: *decision,
+        verdict: *verdict,
         message,
-        blame: blame.map(super::Blame::name),
+        blame: blame.map(crate::review::Blame::name),
     };
     // Strings and words only: nothing of it can fail to be written.
     serde_json::to_string(&line).unwrap_or_default()

@@ -1,0 +1,250 @@
+//! Archives that behave, and archives that do not.
+
+use super::*;
+use flate2::{Compression, write::GzEncoder};
+use proptest::prelude::*;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+
+/// An entry: kind, name, and text or target.
+type Raw<'a> = (tar::EntryType, &'a str, &'a str);
+
+const FILE: tar::EntryType = tar::EntryType::Regular;
+const LINK: tar::EntryType = tar::EntryType::Symlink;
+const HARD: tar::EntryType = tar::EntryType::Link;
+const DIR: tar::EntryType = tar::EntryType::Directory;
+
+/// A tar with names as they are given, which the library would not write.
+fn tar_of(entries: &[Raw]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (kind, name, text) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_mode(if *kind == DIR { 0o755 } else { 0o4644 });
+        let data = if *kind == FILE { text.as_bytes() } else { b"" };
+        header.set_size(data.len() as u64);
+        let old = header.as_old_mut();
+        old.name[..name.len().min(100)].copy_from_slice(&name.as_bytes()[..name.len().min(100)]);
+        if *kind == LINK || *kind == HARD {
+            old.linkname[..text.len().min(100)].copy_from_slice(&text.as_bytes()[..text.len().min(100)]);
+        }
+        header.set_cksum();
+        builder.append(&header, data).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("in")).unwrap();
+        fs::write(folder.path().join("outside"), "untouched").unwrap();
+        Self(folder)
+    }
+
+    fn unpack(&self, bytes: &[u8], kind: Kind) -> io::Result<()> {
+        let archive = self.0.path().join("archive");
+        fs::write(&archive, bytes).unwrap();
+        to(&archive, kind, &self.target())
+    }
+
+    fn target(&self) -> std::path::PathBuf {
+        self.0.path().join("in/target")
+    }
+
+    /// Nothing is beside the target, and nothing in it is a link that leads out.
+    fn holds(&self) {
+        assert_eq!(fs::read_to_string(self.0.path().join("outside")).unwrap(), "untouched");
+        let mut names: Vec<_> = fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["archive", "in", "outside"]);
+        for entry in fs::read_dir(self.0.path().join("in")).unwrap() {
+            assert_eq!(entry.unwrap().file_name(), "target");
+        }
+        if self.target().is_dir() {
+            let root = fs::canonicalize(self.target()).unwrap();
+            links_stay(&root, &root);
+        }
+    }
+}
+
+fn links_stay(folder: &Path, root: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_symlink() {
+            if let Ok(real) = fs::canonicalize(entry.path()) {
+                assert!(real.starts_with(root), "{} leads to {}", entry.path().display(), real.display());
+            }
+        } else if kind.is_dir() {
+            links_stay(&entry.path(), root);
+        }
+    }
+}
+
+#[test]
+fn nothing_leaves_the_target() {
+    let cases: &[&[Raw]] = &[
+        &[(FILE, "../outside", "x")],
+        &[(FILE, "/outside", "x")],
+        &[(FILE, "a/../../outside", "x")],
+        &[(LINK, "a/l", "../../outside"), (FILE, "b", "")],
+        &[(LINK, "l", "/etc/passwd"), (FILE, "b", "")],
+        &[(LINK, "l", ".."), (FILE, "l/outside", "x")],
+        &[(DIR, "d", ""), (LINK, "l", "d"), (FILE, "l/f", "x")],
+        // Through a link that is itself inside.
+        &[(FILE, "b", ""), (LINK, "d/e/up", "../.."), (LINK, "d/e/f", "up/../outside")],
+        // A link that gets another depth by a hard link.
+        &[(FILE, "b", ""), (LINK, "d/e/up", "../.."), (HARD, "h", "d/e/up")],
+        &[(HARD, "h", "../outside"), (FILE, "b", "")],
+        &[(HARD, "h", "/etc/passwd"), (FILE, "b", "")],
+        // The only folder becomes the target, and this link would be to what is beside it.
+        &[(FILE, "top/f", "x"), (LINK, "top/l", "../outside")],
+        &[(LINK, "l", "l")],
+        &[(tar::EntryType::Char, "dev", ""), (FILE, "b", "")],
+        &[(tar::EntryType::Block, "dev", ""), (FILE, "b", "")],
+        &[(tar::EntryType::Fifo, "pipe", ""), (FILE, "b", "")],
+        &[(FILE, ".", "x")],
+    ];
+    for case in cases {
+        let place = Place::new();
+        let error = place.unpack(&tar_of(case), Kind::Tar).expect_err(&format!("{case:?}"));
+        assert!(error.to_string().contains("refused"), "{case:?}: {error}");
+        assert!(!place.target().exists(), "{case:?}");
+        place.holds();
+    }
+}
+
+#[test]
+fn what_behaves_is_unpacked() {
+    let place = Place::new();
+    let entries = [
+        (DIR, "top/", ""),
+        (FILE, "top/a", "one"),
+        (FILE, "./top/deep/b", "two"),
+        (LINK, "top/deep/l", "../a"),
+        (LINK, "top/m", "deep/b"),
+        (HARD, "top/h", "top/a"),
+        (FILE, "top/a2", "first"),
+        (FILE, "top/a2", "second"),
+    ];
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&tar_of(&entries)).unwrap();
+    place.unpack(&gzip.finish().unwrap(), Kind::Tar).unwrap();
+    let read = |name: &str| fs::read_to_string(place.target().join(name)).unwrap();
+    let found = ["a", "deep/b", "deep/l", "m", "h", "a2"].map(read);
+    assert_eq!(found, ["one", "two", "one", "two", "one", "second"]);
+    // Not setuid.
+    assert_eq!(fs::metadata(place.target().join("a")).unwrap().permissions().mode() & 0o7777, 0o644);
+    place.holds();
+}
+
+#[test]
+fn one_file_is_the_target_and_several_are_a_folder() {
+    let place = Place::new();
+    place.unpack(&tar_of(&[(FILE, "only", "text")]), Kind::Tar).unwrap();
+    assert_eq!(fs::read_to_string(place.target()).unwrap(), "text");
+    // Again, as after a restart.
+    place.unpack(&tar_of(&[(FILE, "only", "more")]), Kind::Tar).unwrap();
+    assert_eq!(fs::read_to_string(place.target()).unwrap(), "more");
+
+    let place = Place::new();
+    place.unpack(&tar_of(&[(FILE, "a", "1"), (FILE, "b", "2")]), Kind::Tar).unwrap();
+    assert_eq!(fs::read_to_string(place.target().join("b")).unwrap(), "2");
+    place.holds();
+
+    let place = Place::new();
+    place.unpack(&tar_of(&[]), Kind::Tar).unwrap();
+    assert_eq!(fs::read_dir(place.target()).unwrap().count(), 0);
+}
+
+#[test]
+fn folders_may_forbid_writing() {
+    let place = Place::new();
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, kind, mode) in [("t/", DIR, 0o555), ("t/d/", DIR, 0o500), ("t/d/f", FILE, 0o400)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(0);
+        builder.append_data(&mut header, name, &b""[..]).unwrap();
+    }
+    place.unpack(&builder.into_inner().unwrap(), Kind::Tar).unwrap();
+    let mode = |name: &str| fs::metadata(place.target().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(["", "d", "d/f"].map(mode), [0o555, 0o500, 0o400]);
+    for name in ["d", ""] {
+        fs::set_permissions(place.target().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn zips_are_held_to_the_same() {
+    use zip::write::SimpleFileOptions;
+    let zip_of = |build: &dyn Fn(&mut zip::ZipWriter<io::Cursor<Vec<u8>>>)| {
+        let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        build(&mut writer);
+        writer.finish().unwrap().into_inner()
+    };
+    let options = SimpleFileOptions::default();
+    let place = Place::new();
+    let bytes = zip_of(&|writer| {
+        writer.start_file("top/a", options.unix_permissions(0o755)).unwrap();
+        writer.write_all(b"one").unwrap();
+        writer.add_symlink("top/l", "a", options).unwrap();
+    });
+    place.unpack(&bytes, Kind::Zip).unwrap();
+    assert_eq!(fs::read_to_string(place.target().join("l")).unwrap(), "one");
+    assert_eq!(fs::metadata(place.target().join("a")).unwrap().permissions().mode() & 0o777, 0o755);
+    place.holds();
+
+    for (name, link) in [("../outside", None), ("a", Some("../outside")), ("/abs", None)] {
+        let place = Place::new();
+        let bytes = zip_of(&|writer| match link {
+            Some(link) => writer.add_symlink(name, link, options).unwrap(),
+            None => writer.start_file(name, options).unwrap(),
+        });
+        assert!(place.unpack(&bytes, Kind::Zip).is_err(), "{name} {link:?}");
+        place.holds();
+    }
+}
+
+#[test]
+fn only_a_gzipped_tar_is_found_to_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let gzip = |bytes: &[u8]| {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(bytes).unwrap();
+        gzip.finish().unwrap()
+    };
+    let tar = tar_of(&[(FILE, "a", "1")]);
+    let cases =
+        [(gzip(&tar), true), (tar, false), (gzip(b"just text"), false), (vec![], false), (vec![0x1f, 0x8b], false)];
+    for (bytes, expected) in cases {
+        let file = folder.path().join("f");
+        fs::write(&file, &bytes).unwrap();
+        assert_eq!(is_gzipped_tar(&file).unwrap(), expected, "{bytes:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_unpacked_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2000), zip in any::<bool>()) {
+        let place = Place::new();
+        let _ = place.unpack(&bytes, if zip { Kind::Zip } else { Kind::Tar });
+        place.holds();
+    }
+
+    /// Names and links from few letters, so that they meet each other.
+    #[test]
+    fn no_mix_of_entries_leaves(entries in proptest::collection::vec(
+        (prop_oneof![Just(FILE), Just(LINK), Just(HARD), Just(DIR)], "(\\.\\./|/|\\./|[ab]/){0,4}[ab]?", "(\\.\\./|[ab]/|/){0,4}([ab]|\\.\\.|outside)"),
+        0..8,
+    )) {
+        let place = Place::new();
+        let raw: Vec<Raw> = entries.iter().map(|(kind, name, text)| (*kind, name.as_str(), text.as_str())).collect();
+        let _ = place.unpack(&tar_of(&raw), Kind::Tar);
+        place.holds();
+    }
+}

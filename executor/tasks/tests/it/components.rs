@@ -1,0 +1,31 @@
+//! The gate in front of tests that need real programs: `cargo xtask test` gets them and says where they are.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::{env, thread};
+
+/// A folder: etcd, kube-apiserver, kubectl.
+pub(crate) const KUBERNETES: (&str, &str) = ("kubernetes", "EMISSARY_TEST_KUBERNETES");
+/// An S3 server that keeps objects as files.
+pub(crate) const VERSITYGW: (&str, &str) = ("versitygw", "EMISSARY_TEST_VERSITYGW");
+
+/// Where a program is; nothing, and a line about it, where it is missing. A test that gets nothing returns.
+///
+/// Panics under `EMISSARY_TEST_COMPONENTS=required`.
+pub(crate) fn need((program, variable): (&str, &str)) -> Option<PathBuf> {
+    let found = env::var_os(variable).filter(|place| !place.is_empty()).map(PathBuf::from);
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    let line = match found {
+        Some(_) => format!("ran: {test} (with {program})\n"),
+        None => format!("not run: {test} (needs {program}: cargo xtask test)\n"),
+    };
+    // Past the test harness, which keeps what a passing test prints.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    if let Some(report) = env::var_os("EMISSARY_TEST_COMPONENTS_REPORT") {
+        OpenOptions::new().append(true).open(report).unwrap().write_all(line.as_bytes()).unwrap();
+    }
+    let required = env::var_os("EMISSARY_TEST_COMPONENTS").is_some_and(|wanted| wanted == "required");
+    assert!(found.is_some() || !required, "{variable} is not set");
+    found
+}

@@ -1,0 +1,189 @@
+//! Artifacts behind URLs, from a server in this process.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+
+use crate::pod::Pod;
+
+/// What was asked for, and what is there.
+#[derive(Default)]
+struct Store {
+    files: HashMap<String, Vec<u8>>,
+    asked: Vec<(Method, String, HeaderMap)>,
+    /// How often it fails before it answers.
+    failures: usize,
+}
+
+type Shared = Arc<Mutex<Store>>;
+
+async fn answer(
+    State(store): State<Shared>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, Vec<u8>) {
+    let mut store = store.lock().unwrap();
+    store.asked.push((method.clone(), uri.path().to_owned(), headers));
+    if store.failures > 0 {
+        store.failures -= 1;
+        return (StatusCode::SERVICE_UNAVAILABLE, Vec::new());
+    }
+    match method {
+        Method::PUT => {
+            store.files.insert(uri.path().to_owned(), body.to_vec());
+            (StatusCode::CREATED, Vec::new())
+        }
+        Method::POST => (StatusCode::OK, br#"{"access_token":"granted","token_type":"bearer"}"#.to_vec()),
+        _ => match store.files.get(uri.path()) {
+            Some(file) => (StatusCode::OK, file.clone()),
+            None => (StatusCode::NOT_FOUND, Vec::new()),
+        },
+    }
+}
+
+/// Serves from a thread of its own until the test's process ends.
+fn serve(store: Store) -> (SocketAddr, Shared) {
+    let store: Shared = Arc::new(Mutex::new(store));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().fallback(answer).with_state(Arc::clone(&store));
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await })
+    });
+    (address, store)
+}
+
+fn tgz(name: &str, text: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, name, text.as_bytes()).unwrap();
+    builder.into_inner().unwrap().finish().unwrap()
+}
+
+fn input(artifact: Value) -> Value {
+    json!({ "inputs": { "artifacts": [artifact] } })
+}
+
+#[test]
+fn a_file_is_loaded_and_an_archive_unpacked() {
+    let files = [("/plain".to_owned(), b"text".to_vec()), ("/tgz".to_owned(), tgz("only", "packed"))].into();
+    let (address, _) = serve(Store { files, failures: 2, ..Store::default() });
+    let cases = [
+        ("plain", json!({}), "text".to_owned()),
+        ("tgz", json!({}), "packed".to_owned()),
+        ("tgz", json!({ "tar": {} }), "packed".to_owned()),
+    ];
+    for (name, archive, expected) in cases {
+        let mut artifact = json!({ "name": "a", "path": "/a", "http": { "url": format!("http://{address}/{name}") } });
+        if archive != json!({}) {
+            artifact["archive"] = archive;
+        }
+        let pod = Pod::new(input(artifact));
+        pod.run("init").is_fine();
+        assert_eq!(pod.text("argo/inputs/artifacts/a"), expected);
+    }
+    let pod = Pod::new(input(json!({
+        "name": "a", "path": "/a", "archive": { "none": {} }, "http": { "url": format!("http://{address}/tgz") },
+    })));
+    pod.run("init").is_fine();
+    assert_eq!(std::fs::read(pod.path("argo/inputs/artifacts/a")).unwrap()[..2], [0x1f, 0x8b]);
+}
+
+#[test]
+fn not_found_is_final_and_may_be_optional() {
+    let (address, store) = serve(Store::default());
+    let artifact = |optional| {
+        json!({
+            "name": "a", "path": "/a", "optional": optional, "http": { "url": format!("http://u:hidden@{address}/none?sig=hidden") },
+        })
+    };
+    Pod::new(input(artifact(true))).run("init").is_fine();
+    let ended = Pod::new(input(artifact(false))).run("init");
+    assert_eq!(ended.code, 64);
+    assert!(ended.last_words.contains("/none is not there"), "{}", ended.last_words);
+    assert!(!ended.stderr.contains("hidden"), "{}", ended.stderr);
+    assert_eq!(store.lock().unwrap().asked.len(), 2);
+}
+
+#[test]
+fn a_server_that_goes_on_failing_is_given_up() {
+    let (address, store) = serve(Store { failures: 100, ..Store::default() });
+    let pod = Pod::new(input(json!({ "name": "a", "path": "/a", "http": { "url": format!("http://{address}/x") } })))
+        .with("EXECUTOR_RETRY_BACKOFF_STEPS", "3");
+    let ended = pod.run("init");
+    assert_eq!(ended.code, 64);
+    assert!(ended.last_words.contains("503"), "{}", ended.last_words);
+    assert_eq!(store.lock().unwrap().asked.len(), 3);
+}
+
+#[test]
+fn who_asks_is_told_as_the_template_says() {
+    let secret = |key: &str| json!({ "name": "s", "key": key });
+    let (address, store) = serve(Store { files: [("/f".to_owned(), b"x".to_vec())].into(), ..Store::default() });
+    let url = format!("http://{address}/f");
+    let cases = [
+        (json!({ "http": { "url": url, "headers": [{ "name": "X-A", "value": "b" }] } }), "x-a", "b"),
+        (
+            json!({ "http": { "url": url, "auth": { "basicAuth": {
+                "usernameSecret": secret("user"), "passwordSecret": secret("password"),
+            } } } }),
+            "authorization",
+            "Basic dTpw",
+        ),
+        (
+            json!({ "artifactory": {
+                "url": url, "usernameSecret": secret("user"), "passwordSecret": secret("password"),
+            } }),
+            "authorization",
+            "Basic dTpw",
+        ),
+        (
+            json!({ "http": { "url": url, "auth": { "oauth2": {
+                "clientIDSecret": secret("user"), "clientSecretSecret": secret("password"), "tokenURLSecret": secret("url"),
+            } } } }),
+            "authorization",
+            "Bearer granted",
+        ),
+    ];
+    for (place, header, expected) in cases {
+        let mut artifact = json!({ "name": "a", "path": "/a" });
+        artifact.as_object_mut().unwrap().extend(place.as_object().unwrap().clone());
+        let pod = Pod::new(input(artifact));
+        for (key, text) in [("user", "u"), ("password", "p\n"), ("url", &format!("http://{address}/token"))] {
+            pod.write(&format!("argo/secret/s/{key}"), text);
+        }
+        pod.run("init").is_fine();
+        let asked = store.lock().unwrap();
+        let (_, path, headers) = asked.asked.last().unwrap();
+        assert_eq!((path.as_str(), headers[header].to_str().unwrap()), ("/f", expected), "{place}");
+    }
+}
+
+#[test]
+fn an_output_is_put() {
+    let (address, store) = serve(Store { failures: 1, ..Store::default() });
+    let pod = Pod::new(json!({
+        "container": { "volumeMounts": [{ "mountPath": "/work" }] },
+        "outputs": { "artifacts": [
+            { "name": "a", "path": "/work/f", "archive": { "none": {} }, "http": { "url": format!("http://{address}/put") } },
+        ] },
+    }));
+    pod.write("mainctrfs/work/f", "kept");
+    pod.wait().is_fine();
+    assert_eq!(store.lock().unwrap().files["/put"], b"kept");
+    assert_eq!(pod.reported()["outputs"]["artifacts"][0]["http"]["url"], format!("http://{address}/put"));
+}

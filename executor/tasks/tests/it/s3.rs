@@ -1,0 +1,204 @@
+//! Artifacts in a real S3 server, which checks signatures and keeps objects as files.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::components::{VERSITYGW, need};
+use crate::pod::{Pod, until};
+
+struct Server {
+    child: Child,
+    folder: TempDir,
+    address: String,
+}
+
+impl Server {
+    fn start() -> Option<Self> {
+        let program = need(VERSITYGW)?;
+        // Next to the build: it keeps what objects are in extended attributes, which a file system in memory may not have.
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        fs::create_dir_all(folder.path().join("store/bucket")).unwrap();
+        // It does not say which port it has where it may choose.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let mut command = Command::new(program);
+        command.env("ROOT_ACCESS_KEY", "open").env("ROOT_SECRET_KEY", "sesame").args(["--port", &address, "posix"]);
+        command.arg(folder.path().join("store")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Self { child: command.spawn().unwrap(), folder, address };
+        until("the S3 server", || std::net::TcpStream::connect(&server.address).is_ok());
+        Some(server)
+    }
+
+    fn object(&self, key: &str) -> PathBuf {
+        self.folder.path().join("store/bucket").join(key)
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) {
+        fs::create_dir_all(self.object(key).parent().unwrap()).unwrap();
+        fs::write(self.object(key), bytes).unwrap();
+    }
+
+    /// A pod of which the archive location is this server.
+    fn pod(&self, secret: &str, mut template: Value) -> Pod {
+        template["container"] = json!({ "volumeMounts": [{ "mountPath": "/work" }] });
+        template["archiveLocation"]["s3"] = json!({
+            "endpoint": self.address, "insecure": true, "bucket": "bucket", "key": "wf/pod",
+            "accessKeySecret": { "name": "store", "key": "id" }, "secretKeySecret": { "name": "store", "key": "key" },
+        });
+        let pod = Pod::new(template);
+        pod.write("argo/secret/store/id", "open\n");
+        pod.write("argo/secret/store/key", secret);
+        pod
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn objects_are_loaded_by_key_and_by_what_a_key_begins_with() {
+    let Some(server) = Server::start() else { return };
+    server.put("in/one", b"text");
+    server.put("in/folder/a", b"1");
+    server.put("in/folder/deep/b c+d", b"2");
+    let pod = server.pod(
+        "sesame",
+        json!({ "inputs": { "artifacts": [
+        { "name": "one", "path": "/a", "s3": { "key": "in/one" } },
+        { "name": "folder", "path": "/b", "s3": { "key": "in/folder" } },
+        { "name": "slash", "path": "/c", "s3": { "key": "in/folder/" } },
+        { "name": "mounted", "path": "/work/d", "s3": { "key": "in/one" } },
+        { "name": "none", "path": "/e", "s3": { "key": "none" }, "optional": true },
+    ] } }),
+    );
+    pod.run("init").is_fine();
+    let inputs = "argo/inputs/artifacts";
+    assert_eq!(pod.text(&format!("{inputs}/one")), "text");
+    assert_eq!(pod.text(&format!("{inputs}/folder/a")), "1");
+    assert_eq!(pod.text(&format!("{inputs}/folder/deep/b c+d")), "2");
+    assert_eq!(pod.text(&format!("{inputs}/slash/a")), "1");
+    assert_eq!(pod.text("mainctrfs/work/d"), "text");
+    assert!(!pod.has(&format!("{inputs}/none")));
+}
+
+#[test]
+fn a_wrong_key_is_told_without_it() {
+    let Some(server) = Server::start() else { return };
+    server.put("one", b"text");
+    let pod = server.pod(
+        "wrong-and-secret",
+        json!({ "inputs": { "artifacts": [{ "name": "a", "path": "/a", "s3": { "key": "one" } }] } }),
+    );
+    let ended = pod.run("init");
+    assert_eq!(ended.code, 64);
+    assert!(ended.last_words.contains("input artifact a"), "{}", ended.last_words);
+    assert!(!ended.stderr.contains("wrong-and-secret"), "{}", ended.stderr);
+}
+
+#[test]
+fn outputs_are_stored_in_every_form_and_come_back() {
+    let Some(server) = Server::start() else { return };
+    let artifact = |name: &str, path: &str, archive: Value| json!({ "name": name, "path": path, "archive": archive });
+    let pod = server.pod(
+        "sesame",
+        json!({
+            "archiveLocation": { "archiveLogs": true },
+            "outputs": { "artifacts": [
+                { "name": "tgz", "path": "/work/folder" },
+                artifact("plain", "/work/folder", json!({ "none": {} })),
+                artifact("zip", "/work/folder", json!({ "zip": {} })),
+                artifact("level", "/work/folder", json!({ "tar": { "compressionLevel": 0 } })),
+                { "name": "own", "path": "/work/folder/a", "archive": { "none": {} }, "s3": { "key": "own/key" } },
+                { "name": "layer", "path": "/layer/f" },
+                artifact("layer-plain", "/layer/f", json!({ "none": {} })),
+                { "name": "gone", "path": "/work/gone", "optional": true },
+                { "name": "lost", "path": "/work/lost" },
+                artifact("last", "/work/folder/a", json!({ "none": {} })),
+            ] },
+        }),
+    );
+    pod.write("mainctrfs/work/folder/a", "one");
+    pod.write("mainctrfs/work/folder/deep/b", "two");
+    symlink("/etc/passwd", pod.path("mainctrfs/work/folder/link")).unwrap();
+    pod.write("var/run/argo/ctr/main/combined", "log\n");
+    let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut header = tar::Header::new_gnu();
+    header.set_size(5);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, "f", &b"layer"[..]).unwrap();
+    pod.write("var/run/argo/outputs/artifacts/layer/f.tgz", builder.into_inner().unwrap().finish().unwrap());
+    let ended = pod.wait();
+    assert_eq!(ended.code, 64);
+    assert_eq!(ended.last_words, "cannot save output artifact lost: /work/lost is not there");
+    let reported = pod.reported();
+    let keys: Vec<_> = reported["outputs"]["artifacts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|artifact| (artifact["name"].as_str().unwrap(), artifact["s3"]["key"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            ("tgz", "wf/pod/tgz.tgz"),
+            ("plain", "wf/pod/folder"),
+            ("zip", "wf/pod/zip.zip"),
+            ("level", "wf/pod/level.tgz"),
+            ("own", "own/key"),
+            ("layer", "wf/pod/layer.tgz"),
+            ("layer-plain", "wf/pod/f"),
+            ("last", "wf/pod/a"),
+            ("main-logs", "wf/pod/main.log"),
+        ]
+    );
+    let stored = |key: &str| fs::read_to_string(server.object(key)).unwrap();
+    let texts = ["wf/pod/folder/a", "wf/pod/folder/deep/b", "own/key", "wf/pod/f", "wf/pod/main.log"].map(stored);
+    assert_eq!(texts, ["one", "two", "one", "layer", "log\n"]);
+    // A link is stored as one, or not at all.
+    assert!(!server.object("wf/pod/folder/link").exists());
+    let listed = Command::new("tar").arg("-tvzf").arg(server.object("wf/pod/tgz.tgz")).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("folder/link -> /etc/passwd") && listed.contains("folder/deep/b"), "{listed}");
+
+    // The next step loads what this one has left, as long as nothing in it leads out.
+    let pod = server.pod(
+        "sesame",
+        json!({ "inputs": { "artifacts": [
+        { "name": "f", "path": "/f", "s3": { "key": "wf/pod/layer.tgz" } },
+        { "name": "out", "path": "/o", "s3": { "key": "wf/pod/tgz.tgz" } },
+    ] } }),
+    );
+    let ended = pod.run("init");
+    assert_eq!(pod.text("argo/inputs/artifacts/f"), "layer");
+    assert!(ended.last_words.contains("link to /etc/passwd leaves the archive"), "{}", ended.last_words);
+}
+
+#[test]
+fn a_large_file_goes_in_parts() {
+    let Some(server) = Server::start() else { return };
+    let pod = server.pod(
+        "sesame",
+        json!({ "outputs": { "artifacts": [
+        { "name": "large", "path": "/work/large", "archive": { "none": {} } },
+    ] } }),
+    );
+    let large: Vec<u8> = (0..20u32 << 20).map(|place| (place % 251) as u8).collect();
+    pod.write("mainctrfs/work/large", &large);
+    pod.wait().is_fine();
+    assert!(fs::read(server.object("wf/pod/large")).unwrap() == large);
+    let pod = server.pod(
+        "sesame",
+        json!({ "inputs": { "artifacts": [{ "name": "a", "path": "/a", "s3": { "key": "wf/pod/large" } }] } }),
+    );
+    pod.run("init").is_fine();
+    assert!(fs::read(pod.path("argo/inputs/artifacts/a")).unwrap() == large);
+}

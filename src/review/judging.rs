@@ -1,0 +1,80 @@
+//! A process that judges for a review, and may be ended at any moment.
+
+use super::policies::{LoadError, Policies};
+use super::wire::{About, Charge, Line, Question, Ready, Reply};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::{self, BufRead, Write};
+
+/// The stack of the thread that judges: policies nest deeper than a thread's own stack is good for.
+const STACK: usize = 64 << 20;
+
+/// Reads what to judge by, then answers questions until there are no more.
+///
+/// # Errors
+/// Whoever asks has gone, or says what nobody understands.
+pub fn judge_for_another(questions: impl BufRead + Send, answers: impl Write + Send) -> io::Result<()> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        let thread = thread.spawn_scoped(scope, || judge(questions, answers))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn judge(questions: impl BufRead, mut answers: impl Write) -> io::Result<()> {
+    let mut say = |reply: &Reply| {
+        serde_json::to_writer(&mut answers, reply)?;
+        answers.write_all(b"\n")?;
+        answers.flush()
+    };
+    let mut lines = questions.lines();
+    let Some(charge) = lines.next().transpose()? else { return Ok(()) };
+    let charge: Charge = serde_json::from_str(&charge)?;
+    let Charge { files, assumed, without, announces, memory } = charge;
+    let limit = Rlimit { current: Some(memory), maximum: getrlimit(Resource::As).maximum };
+    setrlimit(Resource::As, limit)?;
+    if announces {
+        // One after the other first, to end at the one that cannot be loaded.
+        for file in &files {
+            say(&Reply::Next(file.display().to_string()))?;
+            let _: Result<Policies, LoadError> = Policies::load(std::slice::from_ref(file), assumed.clone());
+        }
+        say(&Reply::Next(String::new()))?;
+    }
+    let mut policies = match Policies::load(&files, assumed) {
+        Ok(policies) => policies,
+        Err(error) => return say(&Reply::Refused(error.to_string())),
+    };
+    let is_empty = policies.is_empty();
+    policies.retain(|program| !without.iter().any(|other| other == program));
+    let namespaces = policies.namespaces().iter();
+    say(&Reply::Ready(Ready {
+        is_empty,
+        reads_identity: policies.reads_identity,
+        selects_namespaces: policies.selects_namespaces,
+        refusals: policies.refusals().to_vec(),
+        namespaces: namespaces.map(|(name, namespace)| (name.clone(), namespace.object.clone())).collect(),
+    }))?;
+    for line in lines {
+        let question: Question = serde_json::from_str(&line?)?;
+        let (about, candidate) = question.candidate();
+        let (pod, judgements) = match about {
+            About::Before => candidate.before_rewrite(&policies),
+            About::After(rewritten) => {
+                if announces {
+                    for program in policies.programs() {
+                        say(&Reply::Next(program.clone()))?;
+                        let mut one = policies.clone();
+                        one.programs_alone();
+                        one.retain(|other| other == program);
+                        let _ = candidate.after_rewrite(&mut one, &candidate.object, rewritten);
+                    }
+                    say(&Reply::Next(String::new()))?;
+                }
+                let (pod, judgements) = candidate.after_rewrite(&mut policies, &candidate.object, rewritten);
+                (Some(pod), judgements)
+            }
+        };
+        say(&Reply::Said(pod, judgements.into_iter().map(Line::of).collect()))?;
+    }
+    Ok(())
+}
