@@ -9,6 +9,7 @@ mod index;
 mod look_ups;
 mod objects;
 mod output;
+mod prefetch;
 mod registries;
 mod resolve;
 mod review;

@@ -52,6 +52,9 @@ pub(super) struct Review {
     /// PodSecurityPolicies that everybody may use, or "all"; without it Roles and Bindings decide. Repeatable.
     #[arg(long, value_name = "NAME")]
     assume_use: Vec<String>,
+    /// The cluster's version, which PodSecurityPolicy differs by: v1.20 to v1.24.
+    #[arg(long, value_name = "v1.N", value_parser = minor)]
+    kubernetes: Option<u32>,
     /// For which executor pods are built. Repeatable. Default: as-is and emissary.
     #[arg(long, value_enum, value_name = "NAME")]
     executor: Vec<Executor>,
@@ -77,7 +80,7 @@ pub(super) struct Review {
     #[arg(long)]
     strict: bool,
     /// How long the policies may take for one pod, in seconds; one that takes longer is unknown.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = super::look_ups::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = super::look_ups::seconds)]
     policy_deadline: Duration,
     /// How much memory the policies may take in each process that judges, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
@@ -140,6 +143,11 @@ fn standard(text: &str) -> Result<Standard, String> {
     })
 }
 
+fn minor(text: &str) -> Result<u32, String> {
+    let minor = text.strip_prefix('v').unwrap_or(text).strip_prefix("1.").and_then(|minor| minor.parse().ok());
+    minor.ok_or_else(|| "give a version such as v1.24".to_owned())
+}
+
 impl Review {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         super::block_on(self.review())
@@ -151,6 +159,7 @@ impl Review {
             policies,
             pss,
             assume_use,
+            kubernetes,
             executor,
             user,
             groups,
@@ -186,7 +195,7 @@ impl Review {
             }
         });
         let gate = Gate { baseline: baseline.as_deref().map(read_baseline).transpose()?, expect, strict };
-        let assumed = Assumed { standards: pss.iter().map(Standard::to_string).collect(), usable };
+        let assumed = Assumed { standards: pss.iter().map(Standard::to_string).collect(), usable, minor: kubernetes };
         let files_of_policies = Policies::files(&policies)?;
         let columns = match &executor[..] {
             [] => vec![Column::AsIs, Column::Emissary],

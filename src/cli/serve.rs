@@ -4,7 +4,7 @@ use super::certificates;
 use super::look_ups::proxies;
 use super::registries::{self, OperatorCredentials};
 use super::settings::{SettingsArguments, list, load, report};
-use super::surroundings::surroundings;
+use super::surroundings::{self, surroundings};
 use crate::admission::{self, Admission, DryRuns, Waiting, report as report_of, routes};
 use crate::mutation::LookUpMetrics;
 use crate::server::{self, Drain, Limits, Readiness, StartError};
@@ -153,7 +153,16 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     let certificate = certificates::source(server, api_server.as_ref(), ours, &tracker, &rest)?;
     let dry_runs = DryRuns::register(ours);
     let readiness = Readiness::default();
-    let surroundings = surroundings(&watch, api_server.as_ref(), credentials, ours, &readiness, &tracker, &rest);
+    let around = surroundings::Dependencies {
+        settings: &watch,
+        api_server: api_server.as_ref(),
+        credentials,
+        resolver: &resolver,
+        readiness: &readiness,
+        tracker: &tracker,
+        rest: &rest,
+    };
+    let surroundings = surroundings(around, ours);
     let waiting = Waiting::new(admission.into());
     let answers = Admission::new(admission::Dependencies {
         settings: watch.clone(),

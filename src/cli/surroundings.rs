@@ -2,12 +2,13 @@
 
 use super::api_server::ApiServer;
 use super::config_maps;
+use super::prefetch;
 use super::registries::OperatorCredentials;
 use crate::cluster::{self, watch::Watches};
 use crate::mutation::{Facts, Subject, Surroundings};
 use crate::server::{self, Readiness};
 use crate::settings::Watch;
-use emissary_registry::Keyring;
+use emissary_registry::{Keyring, Resolver};
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,16 +30,21 @@ impl Surroundings for Alone {
     }
 }
 
+/// What is needed to know it.
+pub(super) struct Dependencies<'a> {
+    pub(super) settings: &'a Watch,
+    pub(super) api_server: Option<&'a ApiServer>,
+    pub(super) credentials: OperatorCredentials,
+    /// By which images of stored templates are looked up.
+    pub(super) resolver: &'a Resolver,
+    pub(super) readiness: &'a Readiness,
+    pub(super) tracker: &'a TaskTracker,
+    pub(super) rest: &'a CancellationToken,
+}
+
 /// What is known around objects: of the cluster where there is one to talk to.
-pub(super) fn surroundings(
-    settings: &Watch,
-    api_server: Option<&ApiServer>,
-    credentials: OperatorCredentials,
-    metrics: &mut Registry,
-    readiness: &Readiness,
-    tracker: &TaskTracker,
-    rest: &CancellationToken,
-) -> Arc<dyn Surroundings> {
+pub(super) fn surroundings(dependencies: Dependencies<'_>, metrics: &mut Registry) -> Arc<dyn Surroundings> {
+    let Dependencies { settings, api_server, credentials, resolver, readiness, tracker, rest } = dependencies;
     let snapshot = settings.snapshot();
     let cluster = &snapshot.settings.cluster;
     let Some(ApiServer { client, recorder, .. }) = api_server.filter(|api_server| api_server.is_followed) else {
@@ -56,7 +62,12 @@ pub(super) fn surroundings(
         cancel: rest.clone(),
     };
     let known = cluster::start(options, &dependencies, metrics);
-    config_maps::follow(settings, recorder.clone(), &dependencies, readiness);
+    let index = config_maps::follow(settings, recorder.clone(), &dependencies, readiness);
+    if let Some(options) = snapshot.prefetch() {
+        let prefetch = prefetch::start(resolver.clone(), options, &dependencies, metrics);
+        let ahead = cluster::Ahead { settings: settings.clone(), known: Arc::clone(&known), prefetch };
+        prefetch::follow(ahead, index, &dependencies, readiness);
+    }
     let check = readiness.register("cluster");
     tracker.spawn(report_cluster(watches, check, rest.clone()));
     known

@@ -8,6 +8,8 @@
 //! | labels of Workflows | by `cluster.workflowLabels` | the same |
 //! | platforms of nodes | by `cluster.nodePlatforms` | the cluster |
 //!
+//! Stored templates are watched by [`templates`](super::templates), and no admission asks for them.
+//!
 //! An admission reads what is known and asks nobody. What is not known is as if it were not there: a namespace without
 //! labels has the mode of the settings, a secret is a warning, LimitRanges are the API server's to enforce. Only for a
 //! Workflow, whose pods come right after it, an admission waits, and not long.
@@ -123,10 +125,7 @@ pub fn start(options: Options, dependencies: &Dependencies, registry: &mut Regis
         known.waits.clone(),
     );
     registry.register_collector(Box::new(dependencies.watches.clone()));
-    let within: Vec<Option<String>> = match cluster.namespaces.as_slice() {
-        [] => vec![None],
-        names => names.iter().map(|name| Some(name.as_str().to_owned())).collect(),
-    };
+    let within = within(&cluster);
     let start = |target: Target, sink| {
         watch::start(target, sink, dependencies);
     };
@@ -155,6 +154,14 @@ pub fn start(options: Options, dependencies: &Dependencies, registry: &mut Regis
         }
     }
     Arc::new(known)
+}
+
+/// The namespaces that are served, as targets have them.
+pub(super) fn within(cluster: &settings::Cluster) -> Vec<Option<String>> {
+    match cluster.namespaces.as_slice() {
+        [] => vec![None],
+        names => names.iter().map(|name| Some(name.as_str().to_owned())).collect(),
+    }
 }
 
 /// What is watched of a namespace's secrets, and the fields by which: by type, so that no other secret is ever sent; or each
@@ -196,6 +203,17 @@ impl Known {
             }
         }
         (Keyring::union([Keyring::merge(keyrings), own]), warnings)
+    }
+
+    /// Ready after the next change of a pull secret or ServiceAccount from the moment of this call on.
+    pub(super) fn credentials_changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (secrets, accounts) = (self.secrets.changed(), self.accounts.changed());
+        async move {
+            tokio::select! {
+                () = secrets => {}
+                () = accounts => {}
+            }
+        }
     }
 
     fn limits(&self, namespace: &str) -> Option<Arc<Limits>> {

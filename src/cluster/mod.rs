@@ -14,6 +14,7 @@ mod nodes;
 mod objects;
 mod registration;
 mod store;
+mod templates;
 pub mod watch;
 
 pub use certificate::{CertificateMetrics, CertificateOptions, keep_certificate};
@@ -24,6 +25,7 @@ pub use facts::{Known, OperatorKeyring, Options, start, told};
 pub use kube::Client;
 pub use lease::{Lease, LeaseOptions};
 pub use registration::ServiceName;
+pub use templates::{Ahead, Templates};
 
 /// The label by which all objects of an installation are found.
 const LABEL: (&str, &str) = ("app.kubernetes.io/name", "emissary-webhook");

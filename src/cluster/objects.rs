@@ -5,6 +5,7 @@ use crate::mutation::Labels;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use emissary_core::pod::LimitRangeItem;
+use emissary_core::workflow::Kind;
 use emissary_registry::{Keyring, PullSecret};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -25,8 +26,17 @@ pub(super) const NAMESPACES: Target = Target::metadata("namespaces", Resource::c
 pub(super) const ACCOUNTS: Target = Target::all("service-accounts", Resource::core("serviceaccounts"));
 pub(super) const LIMIT_RANGES: Target = Target::all("limit-ranges", Resource::core("limitranges"));
 pub(super) const NODES: Target = Target::metadata("nodes", Resource::core("nodes"));
-pub(super) const WORKFLOWS: Target =
-    Target::metadata("workflows", Resource { group: "argoproj.io", version: "v1alpha1", plural: "workflows" });
+pub(super) const WORKFLOWS: Target = Target::metadata("workflows", argo("workflows"));
+/// The kinds that are stored for later runs, and whether they stand in namespaces.
+pub(super) const TEMPLATES: [(Kind, bool, Target); 3] = [
+    (Kind::WorkflowTemplate, true, Target::all("workflow-templates", argo("workflowtemplates"))),
+    (Kind::ClusterWorkflowTemplate, false, Target::all("cluster-workflow-templates", argo("clusterworkflowtemplates"))),
+    (Kind::CronWorkflow, true, Target::all("cron-workflows", argo("cronworkflows"))),
+];
+
+const fn argo(plural: &'static str) -> Resource {
+    Resource { group: "argoproj.io", version: "v1alpha1", plural }
+}
 
 #[derive(Deserialize)]
 struct Fields<'a> {

@@ -32,7 +32,9 @@ use state::Reporter;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -159,6 +161,11 @@ impl<'a> Object<'a> {
         Self { namespace, name, text: Text(text) }
     }
 
+    /// The whole of it, as JSON text: for whoever reads it by other means than [`Object::read`], and keeps nothing of it.
+    pub fn text(&self) -> &'a str {
+        self.text.0
+    }
+
     /// The fields that `T` names; the others are passed over.
     ///
     /// # Errors
@@ -225,6 +232,7 @@ impl std::fmt::Debug for dyn Sink {
 #[derive(Debug, Clone)]
 pub struct Handle {
     status: tokio::sync::watch::Receiver<Status>,
+    again: Arc<Notify>,
     cancel: CancellationToken,
 }
 
@@ -238,6 +246,11 @@ impl Handle {
     pub async fn settled(&mut self) {
         // An error means that the watch has ended, which settles it too.
         let _ = self.status.wait_for(|status| status.state.is_settled()).await;
+    }
+
+    /// Has everything listed once more, for a sink that now makes other things of the same objects.
+    pub fn list_again(&self) {
+        self.again.notify_one();
     }
 
     /// Ends this watch alone.
@@ -254,8 +267,9 @@ pub fn start(target: Target, sink: Box<dyn Sink>, dependencies: &Dependencies) -
 fn start_at(pace: Pace, target: Target, sink: Box<dyn Sink>, dependencies: &Dependencies) -> Handle {
     let Dependencies { client, watches, tracker, cancel } = dependencies;
     let (reporter, status) = watches.register(target.name, target.scope());
-    let cancel = cancel.child_token();
-    let run = Run { target, sink, client: client.clone(), reporter, version: None, page: PAGE, pace };
+    let (cancel, again) = (cancel.child_token(), Arc::new(Notify::new()));
+    let asked = Arc::clone(&again);
+    let run = Run { target, sink, client: client.clone(), reporter, version: None, page: PAGE, pace, again: asked };
     let cancelled = cancel.clone();
     tracker.spawn(async move {
         tokio::select! {
@@ -264,7 +278,7 @@ fn start_at(pace: Pace, target: Target, sink: Box<dyn Sink>, dependencies: &Depe
             () = run.run() => {}
         }
     });
-    Handle { status, cancel }
+    Handle { status, again, cancel }
 }
 
 struct Run {
@@ -276,6 +290,8 @@ struct Run {
     version: Option<String>,
     page: u32,
     pace: Pace,
+    /// Somebody wants a new list.
+    again: Arc<Notify>,
 }
 
 impl Run {
@@ -286,7 +302,18 @@ impl Run {
             let began = Instant::now();
             let ended = match self.version.take() {
                 None => self.list().await.map(|()| true),
-                Some(version) => self.watch(version).await.map(|()| began.elapsed() > SHORT),
+                Some(version) => {
+                    let again = Arc::clone(&self.again);
+                    let ended = tokio::select! {
+                        ended = self.watch(version) => Some(ended),
+                        () = again.notified() => None,
+                    };
+                    let Some(ended) = ended else {
+                        self.version = None;
+                        continue;
+                    };
+                    ended.map(|()| began.elapsed() > SHORT)
+                }
             };
             if began.elapsed() > STEADY {
                 failed = 0;

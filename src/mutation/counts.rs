@@ -1,6 +1,7 @@
-use emissary_registry::{Counts, Resolver};
+use emissary_registry::{Counts, Prefetch, PrefetchCounts, Resolver};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
@@ -37,8 +38,7 @@ fn outcomes(counts: &Counts) -> [(&'static str, u64); 9] {
 impl Collector for LookUpMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Look-ups of images by how they were answered, and by registry where the operator has named it";
-        let mut family =
-            encoder.encode_descriptor("look_ups", help, None, prometheus_client::metrics::MetricType::Counter)?;
+        let mut family = encoder.encode_descriptor("look_ups", help, None, MetricType::Counter)?;
         for (registry, counts) in self.0.counts_by_registry() {
             let registry = registry.as_deref().unwrap_or(OTHER);
             for (outcome, count) in outcomes(&counts) {
@@ -58,6 +58,43 @@ impl Collector for LookUpMetrics {
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What became of look-ups ahead of need, as metrics, read when they are scraped.
+pub struct PrefetchMetrics(Prefetch);
+
+impl PrefetchMetrics {
+    /// Of this one.
+    pub fn new(prefetch: Prefetch) -> Self {
+        Self(prefetch)
+    }
+}
+
+impl fmt::Debug for PrefetchMetrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}", self.0.counts())
+    }
+}
+
+impl Collector for PrefetchMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let PrefetchCounts { images, waiting, given_up, found, failed, left_out } = self.0.counts();
+        let gauges = [
+            ("prefetch_images", "Images that stored templates name", images),
+            ("prefetch_waiting", "Of these, those that wait for their turn", waiting),
+            ("prefetch_given_up", "Of these, those that could not be found", given_up),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let help = "Images of stored templates by what became of them: looked up ahead, or one too many";
+        let mut family = encoder.encode_descriptor("prefetched", help, None, MetricType::Counter)?;
+        for (outcome, count) in [("found", found), ("failed", failed), ("left-out", left_out)] {
+            ConstCounter::new(count).encode(family.encode_family(&[("outcome", outcome)])?)?;
         }
         Ok(())
     }

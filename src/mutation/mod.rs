@@ -13,7 +13,7 @@ mod subject;
 mod tests;
 
 pub use ahead::{Stored, wanted_ahead};
-pub use counts::LookUpMetrics;
+pub use counts::{LookUpMetrics, PrefetchMetrics};
 pub use labels::ObjectLabels;
 pub use look_up::{Asking, Leave};
 pub use subject::{Kind, Owner, Subject, Unreadable};

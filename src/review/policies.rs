@@ -3,6 +3,7 @@ use crate::manifest::{self, Document, Place};
 use emissary_policy::gatekeeper::Gatekeeper;
 use emissary_policy::psp::{Authorisation, PodSecurityPolicy, Psp, Rbac, Release};
 use emissary_policy::pss::{Configuration, Level, Pss, Standard, Version};
+use emissary_policy::vap::Vap;
 use emissary_policy::{Namespace, Request, Verdict, rego};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -23,6 +24,7 @@ pub struct Policies {
     labelled: Pss,
     /// Whether a pod of an unknown namespace is a question, and not just none of theirs.
     has_labels: bool,
+    pub(super) vap: Vap,
     pub(super) gatekeeper: Gatekeeper,
     pub(super) rego: Option<rego::Policies>,
     namespaces: BTreeMap<String, Arc<Namespace>>,
@@ -51,6 +53,8 @@ pub struct Assumed {
     pub standards: Vec<String>,
     /// Which PodSecurityPolicies everybody may use; `None` for what the roles among the documents say.
     pub usable: Option<Usable>,
+    /// The cluster's version, 1.N, as far as PodSecurityPolicy differs; `None` for the last that has it, 1.24.
+    pub minor: Option<u32>,
 }
 
 /// See [`Assumed::usable`].
@@ -96,7 +100,7 @@ impl Policies {
     }
 
     /// Reads policies and whatever they need from files, and from folders with all that is below them: PodSecurityPolicies,
-    /// roles and bindings, a PodSecurityConfiguration, Gatekeeper's templates and constraints, Rego modules, namespaces. Any
+    /// roles and bindings, a PodSecurityConfiguration, ValidatingAdmissionPolicies and their bindings, Gatekeeper's templates and constraints, Rego modules, namespaces. Any
     /// other document is what Gatekeeper has synced of the cluster.
     ///
     /// # Errors
@@ -157,15 +161,24 @@ impl Policies {
             Some(Usable::These(names)) => Authorisation::Policies(names),
             None => Authorisation::Rbac(Rbac::parse(roles).map_err(|error| LoadError::Document(error.to_string()))?),
         };
-        let psp = (!policies.is_empty()).then(|| Psp::new(policies, authorisation, Release::V1_23));
+        let release = match assumed.minor.unwrap_or(24) {
+            ..22 => Release::V1_20,
+            22 => Release::V1_22,
+            23.. => Release::V1_23,
+        };
+        let psp = (!policies.is_empty()).then(|| Psp::new(policies, authorisation, release));
         // Labels hold wherever there are namespaces; a configuration without any is a cluster's defaults.
         let has_labels = !namespaces.is_empty() || configuration.is_some();
         let reads_identity = others.iter().any(|document| identity::document_reads_it(document))
             || modules.iter().any(|module| identity::module_reads_it(&module.text));
         let selects_namespaces =
             others.iter().any(|document| document.pointer("/spec/match/namespaceSelector").is_some());
+        let is_of = |document: &&Value, group: &str| names(document).0 == group;
+        let by_api_server: Vec<&Value> = others.clone();
+        others.retain(|document| !is_of(document, "admissionregistration.k8s.io"));
+        let (vap, not_taken) = Vap::new(by_api_server);
         let (gatekeeper, refused) = Gatekeeper::new(others);
-        refusals.extend(refused.into_iter().map(|refusal| {
+        refusals.extend(not_taken.into_iter().chain(refused).map(|refusal| {
             let is_it = |value: &Value| {
                 let (_, kind, name) = names(value);
                 kind == refusal.kind && name == refusal.name
@@ -193,6 +206,7 @@ impl Policies {
             fixed: assumed.standards.iter().filter_map(|text| standard(text)).map(Pss::fixed).collect(),
             labelled: Pss::new(configuration.unwrap_or_default()),
             has_labels,
+            vap,
             gatekeeper,
             rego,
             namespaces,
@@ -206,11 +220,13 @@ impl Policies {
     pub(super) fn programs(&self) -> Vec<String> {
         let constraints = self.gatekeeper.names().map(|name| format!("gatekeeper {name}"));
         let rules = self.rego.iter().flat_map(|rego| rego.names().map(|name| format!("rego {name}")));
-        constraints.chain(rules).collect()
+        let bound = self.vap.names().map(|name| format!("vap {name}"));
+        bound.chain(constraints).chain(rules).collect()
     }
 
     /// Keeps those of the programs that are wanted.
     pub(super) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.vap.retain(|name| wanted(&format!("vap {name}")));
         self.gatekeeper.retain(|name| wanted(&format!("gatekeeper {name}")));
         if let Some(rego) = &mut self.rego {
             rego.retain(|name| wanted(&format!("rego {name}")));
@@ -244,7 +260,7 @@ impl Policies {
     /// Whether there is nothing that judges.
     pub fn is_empty(&self) -> bool {
         let by_standards = self.has_labels || !self.fixed.is_empty();
-        !by_standards && self.psp.is_none() && self.gatekeeper.is_empty() && self.rego.is_none()
+        !by_standards && self.psp.is_none() && self.vap.is_empty() && self.gatekeeper.is_empty() && self.rego.is_none()
     }
 }
 

@@ -234,6 +234,7 @@ impl Worker {
         let (stored, mut judgements) = self.ask(&question);
         let unknown = |(what, why): (String, String)| {
             let (engine, policy) = match what.split_once(' ') {
+                Some(("vap", policy)) => ("vap", policy.to_owned()),
                 Some(("gatekeeper", policy)) => ("gatekeeper", policy.to_owned()),
                 Some(("rego", policy)) => ("rego", policy.to_owned()),
                 _ => ("policies", what),

@@ -303,6 +303,8 @@ pub struct Registry {
     /// A file that what images run is kept in, by digest, over restarts. Unset: nothing is kept.
     #[schemars(extend("x-reload" = "restart", "x-is" = "path"))]
     pub snapshot: Option<PathBuf>,
+    /// Images that stored templates name, looked up before a pod needs them.
+    pub prefetch: Prefetch,
     /// Requests to one registry at the same time.
     #[schemars(range(min = 1, max = 1024), extend("x-reload" = "restart"))]
     pub concurrency_per_host: u32,
@@ -312,6 +314,19 @@ pub struct Registry {
     /// How long one look-up may take, all its requests together.
     #[schemars(extend("x-reload" = "restart", "x-minimum" = "100ms", "x-maximum" = "5m"))]
     pub timeout: Period,
+}
+
+/// Look-ups ahead of need.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Prefetch {
+    /// Whether WorkflowTemplates, ClusterWorkflowTemplates and CronWorkflows are watched, and the images that they name looked
+    /// up, with the credentials of their own namespace. Only where the cluster is followed (`cluster.enabled`).
+    #[schemars(extend("x-reload" = "restart"))]
+    pub enabled: bool,
+    /// Look-ups a second, once the start is over.
+    #[schemars(range(min = 1, max = 1000), extend("x-reload" = "restart"))]
+    pub per_second: u32,
 }
 
 /// Exec credential providers (kubelet, `credentialprovider.kubelet.k8s.io/v1`).
@@ -395,6 +410,12 @@ impl Default for Workflows {
     }
 }
 
+impl Default for Prefetch {
+    fn default() -> Self {
+        Self { enabled: true, per_second: 20 }
+    }
+}
+
 impl Default for Registry {
     fn default() -> Self {
         Self {
@@ -413,6 +434,7 @@ impl Default for Registry {
             max_stale: seconds(24 * 3600),
             authorization_ttl: seconds(600),
             snapshot: None,
+            prefetch: Prefetch::default(),
             concurrency_per_host: 16,
             cache_size: Size(64 << 20),
             timeout: seconds(10),

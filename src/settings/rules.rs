@@ -1,12 +1,13 @@
 //! Settings as the other rooms take them.
 
 use super::options::{
-    Executor, ExecutorName, Layout, LogFormat, LogLevel, Overridable, Pin, PrivateNetworks, Profile, PullPolicy,
-    Registry, Rewrite, Settings, WorkflowKind,
+    Executor, ExecutorName, Layout, LogFormat, LogLevel, Overridable, Pin, Prefetch, PrivateNetworks, Profile,
+    PullPolicy, Registry, Rewrite, Settings, WorkflowKind,
 };
 use emissary_core::image::{ImageIndex, Platform};
 use emissary_core::pod::{self, ExecutorChoice, ExecutorOptions, NamePatterns};
 use emissary_core::workflow::{ControllerDefaults, Kind, WorkflowOptions};
+use emissary_registry::PrefetchOptions;
 use serde_json::Value;
 
 /// What the mutation takes, made once for each snapshot.
@@ -168,6 +169,7 @@ pub(super) fn registry_options(registry: &Registry) -> emissary_registry::Option
         max_stale,
         authorization_ttl,
         snapshot: _,
+        prefetch: _,
         concurrency_per_host,
         cache_size,
         timeout,
@@ -192,6 +194,12 @@ pub(super) fn registry_options(registry: &Registry) -> emissary_registry::Option
         request_timeout: defaults.request_timeout.min(timeout.0),
         ..defaults
     }
+}
+
+/// How images of stored templates are looked up ahead, if they are.
+pub(super) fn prefetch_options(registry: &Registry) -> Option<PrefetchOptions> {
+    let Prefetch { enabled, per_second } = registry.prefetch;
+    enabled.then(|| PrefetchOptions { per_second, ..PrefetchOptions::default() })
 }
 
 /// Version, and a hash of what the operator decides of how a pod is rewritten: enough to tell from a pod which settings made it

@@ -5,7 +5,7 @@ use super::index_file;
 use super::layers::Override;
 use super::options::Settings;
 use super::report::Report;
-use super::rules::{Made, OfController, registry_options};
+use super::rules::{Made, OfController, prefetch_options, registry_options};
 use super::tree::Node;
 use super::values::NamePattern;
 use crate::manifest::{Place, Problem};
@@ -143,6 +143,11 @@ impl Snapshot {
     /// How images are looked up; roots, proxies and the clock are the caller's to add.
     pub fn registry(&self) -> emissary_registry::Options {
         registry_options(&self.settings.registry)
+    }
+
+    /// How images of stored templates are looked up ahead; `None` where they are not.
+    pub fn prefetch(&self) -> Option<emissary_registry::PrefetchOptions> {
+        prefetch_options(&self.settings.registry)
     }
 
     /// Where the value at a path of keys was written; `None` for a default.

@@ -18,6 +18,7 @@ mod facts;
 mod harness;
 mod limits;
 mod neighbours;
+mod prefetch;
 mod registration;
 mod rolling;
 mod sources;

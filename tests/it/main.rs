@@ -15,5 +15,6 @@ mod messages;
 mod oracle;
 mod oracles;
 mod rendering;
+mod review;
 mod serve;
 mod versions;

@@ -10,6 +10,12 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{/* What other values say of the settings, and over it the settings themselves. */}}
 {{- define "emissary-webhook.settings" -}}
 {{- $made := dict "mode" .Values.mode "registry" (dict "snapshot" "/var/lib/emissary-webhook/images") }}
+{{- if not .Values.rbac.templates }}
+{{- $_ := set $made.registry "prefetch" (dict "enabled" false) }}
+{{- end }}
+{{- with .Values.namespaces }}
+{{- $_ := set $made "cluster" (dict "namespaces" .) }}
+{{- end }}
 {{- if .Values.storedTemplates }}
 {{- $_ := set $made "workflows" (dict "kinds" (list "Workflow" "WorkflowTemplate" "ClusterWorkflowTemplate" "CronWorkflow")) }}
 {{- end }}

@@ -57,6 +57,8 @@ pub struct PrefetchCounts {
     pub images: usize,
     /// Of these, how many wait for their turn or for another one.
     pub waiting: usize,
+    /// Of these, how many could not be found and are not tried again before an object names them anew.
+    pub given_up: usize,
     /// Look-ups that found what they were for.
     pub found: u64,
     /// Look-ups that failed.
@@ -199,8 +201,13 @@ impl Prefetch {
     /// What became of it so far.
     pub fn counts(&self) -> PrefetchCounts {
         let state = self.0.state();
-        let waiting = state.images.values().filter(|image| matches!(image.step, Step::Waiting(_))).count();
-        PrefetchCounts { images: state.images.len(), waiting, ..state.counts }
+        let count = |is: fn(&Step) -> bool| state.images.values().filter(|image| is(&image.step)).count();
+        PrefetchCounts {
+            images: state.images.len(),
+            waiting: count(|step| matches!(step, Step::Waiting(_))),
+            given_up: count(|step| matches!(step, Step::Failed)),
+            ..state.counts
+        }
     }
 
     async fn run(&self, tasks: &TaskTracker) {
@@ -288,9 +295,9 @@ impl State {
         if let Some(image) = self.images.get_mut(key) {
             image.objects += usize::from(is_new);
             match &mut image.step {
-                // The credentials may be others.
-                Step::Waiting(waiting) => *waiting = question,
-                Step::UnderWay(_) | Step::Found => {}
+                // The credentials may be others; those of a look-up that is under way are for its next turn.
+                Step::Waiting(before) | Step::UnderWay(before) => *before = question,
+                Step::Found => {}
                 step @ Step::Failed => {
                     *step = Step::Waiting(question);
                     image.failures = 0;

@@ -15,11 +15,11 @@ use crate::serve::program::{Serve, Webhook, eventually, serve};
 /// What an edit may take to be in effect.
 const SOON: Duration = Duration::from_secs(1);
 
-fn watching(serve: Serve, kubeconfig: &Path) -> Serve {
+pub(super) fn watching(serve: Serve, kubeconfig: &Path) -> Serve {
     serve.flags(&["--kubeconfig", kubeconfig.to_str().unwrap()])
 }
 
-async fn is_ready(webhook: &Webhook) -> String {
+pub(super) async fn is_ready(webhook: &Webhook) -> String {
     eventually("it is ready", async || webhook.get("/readyz").await.0 == 200).await;
     webhook.get("/readyz?verbose").await.1
 }
@@ -37,7 +37,8 @@ fn injected<'p>(pod: &'p Value, name: &str) -> &'p Value {
 async fn a_namespaces_label_and_limit_range_take_effect_within_a_second() {
     let Some(cluster) = cluster() else { return };
     let namespace = cluster.namespace("facts").await;
-    let dry = serve("imageIndex: {files: [index.yaml]}")
+    // Whether Argo's kinds are there depends on which tests ran before.
+    let dry = serve("{imageIndex: {files: [index.yaml]}, registry: {prefetch: {enabled: false}}}")
         .file("index.yaml", "registry.example.com/shop/report:1.4: {entrypoint: [/usr/bin/report]}");
     let webhook = watching(dry, &cluster.kubeconfig()).start().await;
     let told = is_ready(&webhook).await;
@@ -74,20 +75,20 @@ async fn a_namespaces_label_and_limit_range_take_effect_within_a_second() {
     assert_eq!(injected(&pod, "wait")["resources"], expected);
 }
 
-async fn private_registry() -> RunningRegistry {
+pub(super) async fn private_registry() -> RunningRegistry {
     let image = Image::new("linux/amd64").entrypoint(&["/secret-tool"]);
     let registry = SampleRegistry::new().put("private:1", image).access("private", Access::basic("ci", "password"));
     registry.start().await.unwrap()
 }
 
-fn pull_secret(registry: &RunningRegistry) -> Value {
+pub(super) fn pull_secret(registry: &RunningRegistry) -> Value {
     let auths = json!({"auths": {registry.address().to_string(): {"auth": STANDARD.encode("ci:password")}}});
     let data = json!({".dockerconfigjson": STANDARD.encode(auths.to_string())});
     json!({"metadata": {"name": "regcred"}, "type": "kubernetes.io/dockerconfigjson", "data": data})
 }
 
 /// A pod that names the secret and leaves its command to a private image.
-fn private_pod(registry: &RunningRegistry) -> Value {
+pub(super) fn private_pod(registry: &RunningRegistry) -> Value {
     let mut pod = bare_pod("private");
     pod["spec"]["imagePullSecrets"] = json!([{"name": "regcred"}]);
     pod["spec"]["containers"][0]["image"] = json!(registry.reference("private:1"));
@@ -125,7 +126,7 @@ async fn a_named_secret_is_used_by_a_role_that_grants_it_and_no_more() {
         .flags(&["--set", "platforms=[linux/amd64]", "--set", "cluster.pullSecrets=named-namespaces"])
         .flags(&["--set", &format!("cluster.namespaces=[{name}]"), "--set", "cluster.limitRanges=false"])
         .flags(&["--set", &format!("cluster.pullSecretNamespaces=[{name}]")])
-        .flags(&["--set", "cluster.pullSecretNames=[regcred]"])
+        .flags(&["--set", "cluster.pullSecretNames=[regcred]", "--set", "registry.prefetch.enabled=false"])
         .start()
         .await;
     let told = is_ready(&webhook).await;

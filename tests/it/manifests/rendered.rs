@@ -115,10 +115,16 @@ pub(super) const FAR: [&[&str]; 9] = [
         "certificates.issuerRef.kind=ClusterIssuer",
         "certificates.issuerRef.name=ca",
     ],
-    &["rbac.secrets=all-secrets-in-the-cluster", "rbac.nodes=true", "rbac.serviceAccounts=true", "rbac.workflows=true"],
+    &[
+        "rbac.secrets=all-secrets-in-the-cluster",
+        "rbac.nodes=true",
+        "rbac.serviceAccounts=true",
+        "rbac.workflows=true",
+        "rbac.templates=false",
+    ],
     &["rbac.secrets=namespaces", "rbac.secretNamespaces[0].namespace=a", "rbac.secretNamespaces[0].names={login}"],
     &["serviceMonitor.enabled=true", "prometheusRule.enabled=true", "dashboard.enabled=true"],
-    &["policy.enabled=true", "policy.allowedExecutors={docker,pns}", "storedTemplates=true", "mode=off"],
+    &["policy.enabled=true", "settings.executors.allowed={emissary,docker,pns}", "storedTemplates=true", "mode=off"],
     &[
         "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
         "imagePullSecrets[0].name=pull",
@@ -184,6 +190,45 @@ fn secrets_are_granted_as_the_value_says() {
     assert_eq!(granted(FAR[5]), [own.clone(), named]);
     let all = ("ClusterRole//emissary-webhook".to_owned(), Value::Null);
     assert_eq!(granted(FAR[4]), [all, own]);
+}
+
+/// What is decided in one place and needed in another.
+#[test]
+fn values_and_settings_say_the_same() {
+    let Some([helm]) = need([HELM]) else { return };
+    let settings = |values: &[&str]| {
+        let objects = chart(&helm, values);
+        let text = find(&objects, "ConfigMap", "emissary-webhook-settings")["data"]["settings.yaml"].as_str().unwrap();
+        documents(text).remove(0)
+    };
+    assert_eq!(settings(SAME[9].1)["cluster"]["namespaces"], json!(["workflows"]));
+    assert_eq!(settings(&[])["cluster"], Value::Null);
+    assert_eq!(settings(FAR[4])["registry"]["prefetch"]["enabled"], false);
+
+    let executors = |values: &[&str]| {
+        let objects = chart(&helm, values);
+        let conditions = &find(&objects, "ValidatingAdmissionPolicy", "emissary-webhook")["spec"]["matchConditions"];
+        let condition = list(conditions).iter().find(|one| one["name"] == "not-for-another-allowed-executor");
+        condition.map(|condition| condition["expression"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(executors(&["policy.enabled=true"]), None);
+    assert_eq!(executors(&["policy.enabled=true", "settings.executors.allowed={emissary}"]), None);
+    let expression = executors(FAR[7]).unwrap();
+    assert!(expression.contains(r#"in ["docker","pns"]"#), "{expression}");
+}
+
+/// `kubectl apply --prune` by the label would remove it.
+#[test]
+fn the_index_to_edit_has_no_label_to_prune_by() {
+    let Some([helm, kubectl]) = need([HELM, KUBECTL]) else { return };
+    for objects in [kustomization(&kubectl, "webhook"), chart(&helm, &["imageIndex.entries.alpine.cmd={/bin/sh}"])] {
+        let labelled = objects.iter().filter(|object| {
+            object["kind"] == "ConfigMap"
+                && object["metadata"]["labels"].get("emissary-webhook.io/image-index").is_some()
+        });
+        assert!(labelled.map(|object| &object["metadata"]["name"]).all(|name| name == "image-index-values"));
+        find(&objects, "ConfigMap", "image-index");
+    }
 }
 
 #[test]

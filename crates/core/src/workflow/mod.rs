@@ -12,4 +12,4 @@ mod view;
 
 pub use options::{ControllerDefaults, Kind, WorkflowOptions};
 pub use plan::{NotAWorkflow, Plan, look_ups_ahead, plan};
-pub use render::{Controller, Given, Rendered, Version, render};
+pub use render::{Controller, Given, Note, Rendered, Version, render};

@@ -46,7 +46,7 @@ impl CaseController {
         let pods = pods.iter().map(|one| {
             let mut said = json!({"name": one.name, "pod": shown(&one.pod)});
             if !one.notes.is_empty() {
-                said["notes"] = json!(one.notes);
+                said["notes"] = one.notes.iter().map(|note| json!(note.to_string())).collect();
             }
             said
         });

@@ -38,7 +38,7 @@ proptest! {
 
 proptest! {
     // Each is all pairs of executors, or all kinds and versions.
-    #![proptest_config(few(60))]
+    #![proptest_config(few(40))]
 
     #[test]
     fn a_template_becomes_a_pod_under_every_controller(workflow in workflows::workflow()) {

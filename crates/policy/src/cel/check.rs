@@ -1,15 +1,22 @@
 //! The static check: what the API server would refuse to compile is refused, in its words; and what is left is ready to be run.
+//!
+//! It is one file: every form of expression is checked with the same types, names and errors at hand.
 
-use super::functions::{self, time};
+use super::evaluate::Failure;
+use super::functions;
 use super::node::{Call, Constant, Fold, FoldKind, Global, Index, Mapped, Node, Select};
 use super::signatures;
 use super::types::{Bindings, Type, is_more_general};
-use super::{CompileError, Environment, objects};
+use super::value::Value;
+use super::{CompileError, Environment, literals, objects};
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, MapExpr, SelectExpr, SourceInfo};
 use regex::Regex;
+use std::collections::BTreeMap;
 
 /// The deepest tree that is run; expressions of policies have some ten levels.
 const DEPTH: usize = 160;
+/// Functions that are run beforehand where their argument is known.
+const CONVERSIONS: [&str; 9] = ["bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "uint"];
 
 /// Checks a tree; the type of the whole, and what to run.
 pub(super) fn check(
@@ -24,6 +31,9 @@ pub(super) fn check(
         bindings: Bindings::default(),
         locals: Vec::new(),
         errors: Vec::new(),
+        issues: Vec::new(),
+        instantiation: None,
+        formats: 0,
         depth: 0,
         is_too_deep: false,
     };
@@ -31,21 +41,26 @@ pub(super) fn check(
     if checker.is_too_deep {
         return Err(CompileError::TooComplex("it is nested too deeply"));
     }
-    if checker.errors.is_empty() {
-        return Ok((checker.bindings.resolve(&found), node));
+    // Literals are looked at once all types are right.
+    let found_wrong = if checker.errors.is_empty() { checker.issues } else { checker.errors };
+    if found_wrong.is_empty() {
+        return match checker.instantiation {
+            Some(why) => Err(CompileError::Instantiation(why)),
+            None => Ok((checker.bindings.resolve(&found), node)),
+        };
     }
     let mut errors: Vec<_> =
-        checker.errors.into_iter().map(|(offset, message)| (position(text, offset), message)).collect();
+        found_wrong.into_iter().map(|(offset, message)| (position(text, offset), message)).collect();
     errors.sort();
     errors.dedup();
     let errors = errors.iter().map(|(position, message)| located(text, *position, message));
     Err(CompileError::Refused(errors.collect::<Vec<_>>().join("\n")))
 }
 
-/// Line and column, from 1, of a character.
+/// Line and column, from 1, in characters, of a byte.
 fn position(text: &str, offset: usize) -> (isize, isize) {
     let (mut line, mut column) = (1, 1);
-    for c in text.chars().take(offset) {
+    for c in text.char_indices().take_while(|(at, _)| *at < offset).map(|(_, c)| c) {
         (line, column) = if c == '\n' { (line + 1, 1) } else { (line, column + 1) };
     }
     (line, column)
@@ -55,11 +70,13 @@ fn position(text: &str, offset: usize) -> (isize, isize) {
 pub(super) fn located(text: &str, (line, column): (isize, isize), message: &str) -> String {
     let head = format!("ERROR: <input>:{line}:{column}: {message}");
     let shown = usize::try_from(line - 1).ok().and_then(|line| text.split('\n').nth(line));
-    let dots = ".".repeat(usize::try_from(column - 1).unwrap_or(0).min(text.len()));
-    match shown {
-        Some(shown) => format!("{head}\n | {}\n | {dots}^", shown.replace('\t', " ")),
-        None => head,
-    }
+    let Some(shown) = shown else { return head };
+    // What is longer than a byte is taken to be wide.
+    let before = shown.chars().take(usize::try_from(column - 1).unwrap_or(0));
+    let dots: String = before.map(|c| if c.is_ascii() { '.' } else { '．' }).collect();
+    let at = usize::try_from(column - 1).ok().and_then(|at| shown.chars().nth(at));
+    let mark = if at.is_none_or(|c| c.is_ascii()) { '^' } else { '＾' };
+    format!("{head}\n | {}\n | {dots}{mark}", shown.replace('\t', " "))
 }
 
 struct Checker<'c> {
@@ -69,6 +86,12 @@ struct Checker<'c> {
     /// The variables of the macros around.
     locals: Vec<(String, Type)>,
     errors: Vec<(usize, String)>,
+    /// What is wrong with literals.
+    issues: Vec<(usize, String)>,
+    /// What fails whenever it is run.
+    instantiation: Option<String>,
+    /// How many calls of `format` are around: within, elements may have several types.
+    formats: usize,
     depth: usize,
     is_too_deep: bool,
 }
@@ -82,6 +105,12 @@ impl Checker<'_> {
         let offset = self.source.offset_for(id).map_or(0, |(start, _)| start as usize);
         self.errors.push((offset, message));
         NOTHING
+    }
+
+    /// Something wrong with a literal.
+    fn doubt(&mut self, id: u64, message: String) {
+        let offset = self.source.offset_for(id).map_or(0, |(start, _)| start as usize);
+        self.issues.push((offset, message));
     }
 
     fn undeclared(&mut self, id: u64, name: &str) -> Checked {
@@ -163,7 +192,7 @@ impl Checker<'_> {
                 ("google.protobuf", "Timestamp") => Type::Timestamp,
                 _ => return None,
             };
-            let name = of.to_string();
+            let name = format!("google.protobuf.{}", select.field);
             return Some((Type::Meta(Box::new(of)), Node::Constant(Constant::Type(name))));
         };
         if self.locals.iter().any(|(local, _)| local == first) {
@@ -217,33 +246,29 @@ impl Checker<'_> {
     }
 
     fn list(&mut self, list: &ListExpr) -> Checked {
-        let mut element: Option<Type> = None;
+        let mut elements = Vec::with_capacity(list.elements.len());
         let mut nodes = Vec::with_capacity(list.elements.len());
         for (n, item) in list.elements.iter().enumerate() {
             let (of, node) = self.expression(item);
             let is_optional = list.optional_indices.contains(&n);
-            let of = self.unwrapped(item.id, of, is_optional);
-            element = Some(self.joined(item.id, element, of));
+            elements.push((item.id, self.unwrapped(item.id, of, is_optional)));
             nodes.push((node, is_optional));
         }
-        let element = element.unwrap_or_else(|| self.bindings.parameter());
-        (Type::List(Box::new(element)), Node::List(nodes))
+        (Type::List(Box::new(self.joined(&elements))), Node::List(nodes))
     }
 
     fn map(&mut self, map: &MapExpr) -> Checked {
-        let (mut keys, mut values) = (None, None);
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
         let mut nodes = Vec::with_capacity(map.entries.len());
         for entry in &map.entries {
             let EntryExpr::MapEntry(entry) = &entry.expr else { continue };
             let (key, key_node) = self.expression(&entry.key);
-            keys = Some(self.joined(entry.key.id, keys, key));
+            keys.push((entry.key.id, key));
             let (value, value_node) = self.expression(&entry.value);
-            let value = self.unwrapped(entry.value.id, value, entry.optional);
-            values = Some(self.joined(entry.value.id, values, value));
+            values.push((entry.value.id, self.unwrapped(entry.value.id, value, entry.optional)));
             nodes.push((key_node, value_node, entry.optional));
         }
-        let mut or_new = |of: Option<Type>| Box::new(of.unwrap_or_else(|| self.bindings.parameter()));
-        (Type::Map(or_new(keys), or_new(values)), Node::Map(nodes))
+        (Type::Map(Box::new(self.joined(&keys)), Box::new(self.joined(&values))), Node::Map(nodes))
     }
 
     /// Of an element that is left out where it is an optional of nothing: the type of what it holds.
@@ -254,18 +279,31 @@ impl Checker<'_> {
         match self.bindings.resolve(&of) {
             Type::Optional(inner) => *inner,
             other if other.is_dyn() => Type::Dyn,
-            other => self.refuse(id, format!("expected type 'optional_type(dyn)' but found '{other}'")).0,
+            other => self.refuse(id, format!("expected type 'optional_type({other})' but found '{other}'")).0,
         }
     }
 
-    /// Elements of one literal have one type.
-    fn joined(&mut self, id: u64, before: Option<Type>, now: Type) -> Type {
-        let Some(before) = before else { return now };
-        if self.bindings.assign(&before, &now) {
-            return if is_more_general(&before, &now) { before } else { now };
+    /// What the elements of a literal have in common. They are to have one type, but for what is formatted.
+    fn joined(&mut self, elements: &[(u64, Type)]) -> Type {
+        let mut elements_left = elements.iter();
+        let Some((_, first)) = elements_left.next() else { return self.bindings.parameter() };
+        let mut common = first.clone();
+        for (_, of) in elements_left {
+            common = match self.bindings.assign(&common, of) {
+                true if is_more_general(&common, of) => common,
+                true => of.clone(),
+                false => Type::Dyn,
+            };
         }
-        let (wanted, found) = (self.bindings.resolve(&before), self.bindings.resolve(&now));
-        self.refuse(id, format!("expected type '{wanted}' but found '{found}'")).0
+        if self.formats == 0 {
+            let wanted = self.bindings.resolve(first).to_string();
+            let found = elements.iter().map(|(id, of)| (*id, self.bindings.resolve(of).to_string()));
+            let wrong = found.into_iter().find(|(_, found)| *found != wanted);
+            if let Some((id, found)) = wrong {
+                self.doubt(id, format!("expected type '{wanted}' but found '{found}'"));
+            }
+        }
+        common
     }
 
     fn call(&mut self, id: u64, call: &CallExpr) -> Checked {
@@ -277,12 +315,18 @@ impl Checker<'_> {
             ("_?._", None, [operand, field]) => return self.optional_selection(id, operand, field),
             ("_&&_" | "_||_", None, _) => {
                 let mut terms = Vec::new();
-                self.terms(id, name, call, &mut terms);
+                self.terms(name, call, &mut terms);
                 return (Type::Bool, if name == "_&&_" { Node::And(terms) } else { Node::Or(terms) });
             }
             _ => {}
         }
+        let is_format = name == "format" && call.target.is_some();
+        self.formats += usize::from(is_format);
         let arguments: Vec<Checked> = call.args.iter().map(|argument| self.expression(argument)).collect();
+        self.formats -= usize::from(is_format);
+        if let (true, Some(format), [list]) = (is_format, call.target.as_deref(), call.args.as_slice()) {
+            self.formatted(id, format, list);
+        }
         let Some(target) = call.target.as_deref() else {
             return self.resolved(id, name, arguments, false, &call.args);
         };
@@ -299,22 +343,17 @@ impl Checker<'_> {
     }
 
     /// `a && b && c` as one list, however deep the tree of it is.
-    fn terms(&mut self, id: u64, name: &str, call: &CallExpr, terms: &mut Vec<Node>) {
+    fn terms(&mut self, name: &str, call: &CallExpr, terms: &mut Vec<Node>) {
         for argument in &call.args {
             match &argument.expr {
                 Expr::Call(inner) if inner.func_name == name && inner.target.is_none() => {
-                    self.terms(argument.id, name, inner, terms);
+                    self.terms(name, inner, terms);
                 }
                 _ => {
                     let (of, node) = self.expression(argument);
-                    if !self.bindings.assign(&of, &Type::Bool) {
+                    if of != Type::Error && !self.bindings.assign(&of, &Type::Bool) {
                         let found = self.bindings.resolve(&of);
-                        let place = if call.args.first().is_some_and(|first| first.id == argument.id) { 0 } else { 1 };
-                        let mut types = [Type::Bool, Type::Bool];
-                        if let Some(wrong) = types.get_mut(place) {
-                            *wrong = found;
-                        }
-                        self.no_overload(id, name, &types, false);
+                        self.refuse(argument.id, format!("expected type 'bool' but found '{found}'"));
                     }
                     terms.push(node);
                 }
@@ -351,23 +390,52 @@ impl Checker<'_> {
                 false => self.no_overload(id, name, &types, is_member),
             };
         };
-        self.literals(name, written);
-        (result, node(name, nodes))
+        if let Some(argument) = written.last()
+            && let Some(why) = literals::unreadable(name, argument)
+        {
+            self.doubt(argument.id, why);
+        }
+        let node = node(name, nodes);
+        self.fold_conversion(&node);
+        (result, node)
     }
 
-    /// Literals that would fail whenever they are run.
-    fn literals(&mut self, name: &str, written: &[IdedExpr]) {
-        let Some(argument) = written.last() else { return };
-        let Expr::Literal(LiteralValue::String(text)) = &argument.expr else { return };
-        let text: &str = text.inner();
-        let is_wrong = match name {
-            "matches" => Regex::new(text).is_err(),
-            "duration" => time::parse_duration(text).is_none(),
-            "timestamp" => time::parse_timestamp(text).is_none(),
-            _ => false,
-        };
-        if is_wrong {
-            self.refuse(argument.id, format!("invalid {name} argument"));
+    /// A conversion of what is known beforehand is made beforehand.
+    fn fold_conversion(&mut self, node: &Node) {
+        if let Some(Err(failure)) = known(node) {
+            self.instantiation.get_or_insert(failure.to_string());
+        }
+    }
+
+    fn formatted(&mut self, id: u64, format: &IdedExpr, list: &IdedExpr) {
+        let Expr::List(items) = &list.expr else { return };
+        // Their types are found again: what is formatted is short.
+        let mut types = BTreeMap::new();
+        let errors = (self.errors.len(), self.issues.len());
+        self.formats += 1;
+        self.types_of(&items.elements, &mut types);
+        self.formats -= 1;
+        self.errors.truncate(errors.0);
+        self.issues.truncate(errors.1);
+        let of = |id: u64| types.get(&id).cloned().unwrap_or(Type::Dyn);
+        if let Some((id, why)) = literals::misformatted(id, format, list, of) {
+            self.doubt(id, why);
+        }
+    }
+
+    fn types_of(&mut self, items: &[IdedExpr], types: &mut BTreeMap<u64, Type>) {
+        for item in items {
+            match &item.expr {
+                Expr::List(list) => {
+                    types.insert(item.id, Type::List(Box::new(Type::Dyn)));
+                    self.types_of(&list.elements, types);
+                }
+                Expr::Map(_) => _ = types.insert(item.id, Type::Map(Box::new(Type::Dyn), Box::new(Type::Dyn))),
+                _ => {
+                    let (of, _) = self.expression(item);
+                    types.insert(item.id, self.bindings.resolve(&of));
+                }
+            }
         }
     }
 
@@ -408,7 +476,7 @@ impl Checker<'_> {
                 ("has", [argument]) => Some(match &argument.expr {
                     Expr::Select(select) => {
                         let operand = self.expression(&select.operand);
-                        self.field(argument.id, operand, &select.field, true)
+                        self.field(id, operand, &select.field, true)
                     }
                     _ => self.refuse(argument.id, "invalid argument to has() macro".to_owned()),
                 }),
@@ -452,7 +520,7 @@ impl Checker<'_> {
             other => return self.refuse(target.id, format!("expected type 'optional_type(dyn)' but found '{other}'")),
         };
         let Expr::Ident(variable_name) = &variable.expr else {
-            return self.refuse(variable.id, "argument must be a simple name".to_owned());
+            return self.refuse(variable.id, "argument is not an identifier".to_owned());
         };
         self.locals.push((variable_name.clone(), inner));
         let place = self.locals.len() - 1;
@@ -486,7 +554,12 @@ impl Checker<'_> {
         for (variable, of) in written.variables.iter().zip([&first, &second]) {
             let Expr::Ident(name) = &variable.expr else {
                 self.locals.truncate(place);
-                return self.refuse(variable.id, "argument must be a simple name".to_owned());
+                let why = if written.name == "map" {
+                    "argument is not an identifier"
+                } else {
+                    "argument must be a simple name"
+                };
+                return self.refuse(variable.id, why.to_owned());
             };
             self.locals.push((name.clone(), of.clone()));
         }
@@ -513,7 +586,13 @@ impl Checker<'_> {
                 list(first)
             }
             FoldKind::Map => list(body_type),
-            FoldKind::SortBy => list(first),
+            FoldKind::SortBy => {
+                let key = self.bindings.resolve(&body_type);
+                if !is_comparable(&key) {
+                    return self.no_overload(written.id, "@sortByAssociatedKeys", &[range_type, list(key)], true);
+                }
+                list(first)
+            }
             FoldKind::TransformMap => {
                 let key = if matches!(range_type, Type::List(_)) { Type::Int } else { first };
                 Type::Map(Box::new(key), Box::new(body_type))
@@ -547,6 +626,39 @@ struct Written<'w> {
     variables: Vec<&'w IdedExpr>,
     filter: Option<&'w IdedExpr>,
     body: &'w IdedExpr,
+}
+
+/// What a conversion of what is known beforehand comes to, and conversions of that.
+fn known(node: &Node) -> Option<Result<Value<'_>, Failure>> {
+    match node {
+        Node::Constant(constant) => Some(Ok(constant.to_value())),
+        Node::Call(call) if CONVERSIONS.contains(&call.name.as_str()) => match known(call.arguments.first()?)? {
+            Ok(argument) => {
+                let arguments = functions::Arguments { name: &call.name, values: &[argument], regex: None };
+                Some((call.function)(arguments))
+            }
+            failure => Some(failure),
+        },
+        Node::List(items) => {
+            let items: Option<Result<Vec<_>, _>> = items.iter().map(|(item, _)| known(item)).collect();
+            Some(items?.map(Value::list))
+        }
+        _ => None,
+    }
+}
+
+fn is_comparable(of: &Type) -> bool {
+    !matches!(
+        of,
+        Type::Null
+            | Type::List(_)
+            | Type::Map(..)
+            | Type::Optional(_)
+            | Type::Meta(_)
+            | Type::Object(_)
+            | Type::Opaque(_)
+            | Type::Variables(_)
+    )
 }
 
 fn optional(of: Type) -> Type {

@@ -1,4 +1,6 @@
 //! Running what was compiled, with a count of what it costs.
+//!
+//! It is one file: every form of expression is run against the same count.
 
 use super::node::{Call, Constant, Fold, FoldKind, Global, Index, Mapped, Node, Select};
 use super::value::{Fields, Key, List, Text, Value};
@@ -9,6 +11,8 @@ use std::rc::Rc;
 
 /// What one expression may cost (Kubernetes, `PerCallLimit`).
 const COST: u64 = 1_000_000;
+/// How many elements of lists functions may go over, in one expression.
+const COPIED: u64 = 10_000_000;
 /// The cost of a list that is made.
 const LIST_COST: u64 = 10;
 /// The cost of a map that is made.
@@ -84,7 +88,7 @@ impl<'v> Run<'v> {
     /// # Errors
     /// [`Failure`].
     pub(crate) fn evaluate(&self, program: &'v Program) -> Result<Value<'v>, Failure> {
-        let mut evaluation = Evaluation { run: self, locals: Vec::new(), cost: 0 };
+        let mut evaluation = Evaluation { run: self, locals: Vec::new(), cost: 0, copied: 0 };
         let outcome = evaluation.node(&program.node);
         self.spent.set(self.spent.get().saturating_add(evaluation.cost));
         outcome
@@ -117,6 +121,8 @@ struct Evaluation<'r, 'v> {
     run: &'r Run<'v>,
     locals: Vec<Value<'v>>,
     cost: u64,
+    /// Elements of lists that functions were given and gave.
+    copied: u64,
 }
 
 impl<'v> Evaluation<'_, 'v> {
@@ -127,7 +133,7 @@ impl<'v> Evaluation<'_, 'v> {
 
     fn node(&mut self, node: &'v Node) -> Outcome<'v> {
         match node {
-            Node::Constant(constant) => Ok(value(constant)),
+            Node::Constant(constant) => Ok(constant.to_value()),
             Node::Local(place) => {
                 self.charge(1)?;
                 self.locals.get(*place).cloned().ok_or_else(|| Failure::error("no such attribute"))
@@ -205,7 +211,7 @@ impl<'v> Evaluation<'_, 'v> {
         };
         let found = match inner {
             Value::Map(fields) => fields.field(&select.field),
-            Value::List(_) if !select.is_test && !is_optional => {
+            Value::List(_) => {
                 return Err(Failure::error("unsupported index type 'string' in list"));
             }
             Value::Authorizer => return Err(unknown_authorizer()),
@@ -241,7 +247,18 @@ impl<'v> Evaluation<'_, 'v> {
         }
         // What costs by the size of what it is given pays before it is run.
         self.charge(functions::cost(&call.name, &arguments))?;
-        (call.function)(functions::Arguments { name: &call.name, values: &arguments, regex: call.regex.as_ref() })
+        let result =
+            (call.function)(functions::Arguments { name: &call.name, values: &arguments, regex: call.regex.as_ref() })?;
+        // The API server joins lists without copying them, so that they cost nothing there.
+        let elements = arguments.iter().chain([&result]).map(|value| match value {
+            Value::List(list) => list.len() as u64,
+            _ => 0,
+        });
+        self.copied = self.copied.saturating_add(elements.sum());
+        if self.copied > COPIED {
+            return Err(Failure::Cost);
+        }
+        Ok(result)
     }
 
     fn list(&mut self, items: &'v [(Node, bool)]) -> Outcome<'v> {
@@ -267,7 +284,8 @@ impl<'v> Evaluation<'_, 'v> {
                 (Value::Optional(None), true) => continue,
                 (_, true) => return Err(Failure::overload()),
             };
-            insert(&mut fields, &key, value)?;
+            // The last of several is kept.
+            fields.insert(key_of(&key)?, value);
         }
         self.charge(MAP_COST)?;
         Ok(Value::Map(Fields::Values(Rc::new(fields))))
@@ -295,7 +313,11 @@ impl<'v> Evaluation<'_, 'v> {
             Value::List(list) => Elements::List(list),
             Value::Map(fields) => Elements::Map(fields.keys(), fields),
             Value::Authorizer => return Err(unknown_authorizer()),
-            _ => return Err(Failure::overload()),
+            other => {
+                let of = other.type_name();
+                let of = of.get(..1).map_or_else(String::new, |first| first.to_uppercase() + of.get(1..).unwrap_or(""));
+                return Err(Failure::error(format!("got 'types.{of}', expected iterable type")));
+            }
         };
         // What the macro's expansion costs an element, beside its body.
         let step = match fold.kind {
@@ -445,15 +467,18 @@ fn unknown_authorizer() -> Failure {
 }
 
 fn insert<'v>(fields: &mut BTreeMap<Key<'v>, Value<'v>>, key: &Value<'v>, value: Value<'v>) -> Result<(), Failure> {
-    let Some(key) = Key::of(key).filter(|_| !matches!(key, Value::Double(_))) else {
-        return Err(Failure::error(format!("unsupported key type: {}", key.type_name())));
-    };
+    let key = key_of(key)?;
     match fields.insert(key.clone(), value) {
         None => Ok(()),
         Some(_) => {
             Err(Failure::error(format!("insert failed: key {} already exists", functions::plain(&key.to_value()))))
         }
     }
+}
+
+fn key_of<'v>(key: &Value<'v>) -> Result<Key<'v>, Failure> {
+    let found = Key::of(key).filter(|_| !matches!(key, Value::Double(_)));
+    found.ok_or_else(|| Failure::error(format!("unsupported key type: {}", key.type_name())))
 }
 
 /// `container[key]`.
@@ -466,6 +491,9 @@ fn at<'v>(container: &Value<'v>, key: &Value<'v>, is_optional: bool) -> Outcome<
                 Value::Double(place) => super::value::integral(*place),
                 _ => None,
             };
+            if let (None, Value::Double(place)) = (place, key) {
+                return Err(Failure::error(format!("unsupported index value {place} in list")));
+            }
             let Some(place) = place else {
                 return Err(Failure::error(format!("unsupported index type '{}' in list", key.type_name())));
             };
@@ -487,15 +515,17 @@ fn at<'v>(container: &Value<'v>, key: &Value<'v>, is_optional: bool) -> Outcome<
     }
 }
 
-fn value(constant: &Constant) -> Value<'_> {
-    match constant {
-        Constant::Null => Value::Null,
-        Constant::Bool(bool) => Value::Bool(*bool),
-        Constant::Int(number) => Value::Int(*number),
-        Constant::Uint(number) => Value::Uint(*number),
-        Constant::Double(number) => Value::Double(*number),
-        Constant::String(text) => Value::String(Text::Borrowed(text)),
-        Constant::Bytes(bytes) => Value::Bytes(bytes.as_slice().into()),
-        Constant::Type(name) => Value::Type(Text::Borrowed(name)),
+impl Constant {
+    pub(super) fn to_value(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(bool) => Value::Bool(*bool),
+            Self::Int(number) => Value::Int(*number),
+            Self::Uint(number) => Value::Uint(*number),
+            Self::Double(number) => Value::Double(*number),
+            Self::String(text) => Value::String(Text::Borrowed(text)),
+            Self::Bytes(bytes) => Value::Bytes(bytes.as_slice().into()),
+            Self::Type(name) => Value::Type(Text::Borrowed(name)),
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod check;
 mod evaluate;
 mod functions;
+mod literals;
 mod node;
 mod objects;
 mod parse;
@@ -37,6 +38,9 @@ pub(crate) enum CompileError {
     /// As the API server says it: line, column and what is wrong.
     #[error("compilation failed: {0}")]
     Refused(String),
+    /// A part of it that is known beforehand fails.
+    #[error("program instantiation failed: {0}")]
+    Instantiation(String),
     /// It has a type that is of no use where it stands.
     #[error("must evaluate to {wanted} but got {found}")]
     Type { wanted: &'static str, found: String },

@@ -3,7 +3,6 @@
 use super::CompileError;
 use cel::common::ast::SourceInfo;
 use cel::{Env, IdedExpr};
-use std::sync::Arc;
 use std::thread;
 
 /// The longest expression that is read, in characters. The API server's limit too.
@@ -28,7 +27,7 @@ pub(super) fn parse<T: Send>(
     }
     bounded(text)?;
     let work = move || {
-        let parser = Arc::new(Env::default()).parser().enable_ident_escape_syntax(true);
+        let parser = Env::default().parser();
         let (tree, source) = parser.parse_with_source_info(text).map_err(|errors| {
             let texts = errors.errors.iter().map(|error| super::check::located(text, error.pos, &error.msg));
             CompileError::Refused(texts.collect::<Vec<_>>().join("\n"))

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// The policies of a cluster, compiled. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Vap {
-    bound: Arc<Vec<Bound>>,
+    bound: Arc<Vec<Arc<Bound>>>,
     params: Arc<Params>,
 }
 
@@ -91,7 +91,7 @@ impl Vap {
             .collect();
         let bound = bindings.into_iter().zip(names).filter_map(|(binding, name)| {
             let policy = policies.get(&binding.policy)?.clone();
-            Some(Bound { policy, binding, name })
+            Some(Arc::new(Bound { policy, binding, name }))
         });
         let mut params = Params::new();
         for (api_version, kind, document) in others {
@@ -111,6 +111,17 @@ impl Vap {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.bound.is_empty()
+    }
+
+    /// The pairs, as verdicts name them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.bound.iter().map(|bound| bound.name.as_str())
+    }
+
+    /// Keeps the pairs whose names are wanted; the others are not asked any more.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        let kept = self.bound.iter().filter(|bound| wanted(&bound.name)).cloned().collect();
+        self.bound = Arc::new(kept);
     }
 
     /// What each policy that matches says, by its bindings.
@@ -307,6 +318,8 @@ fn go_json(text: &str) -> String {
 /// What is called `request`: without the objects.
 fn request_json(request: &Request) -> Value {
     let mut json = request.to_json_without_objects();
+    // A policy's request has none, and says so.
+    json["uid"] = Value::from("");
     let kind = match request.operation {
         Operation::Create => "CreateOptions",
         Operation::Update => "UpdateOptions",

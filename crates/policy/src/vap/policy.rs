@@ -32,6 +32,8 @@ pub(super) enum InvalidPolicy {
     Unsupported { place: String, value: String, supported: &'static str },
     #[error("{place}: Invalid value: {value:?}: {problem}")]
     Invalid { place: String, value: String, problem: String },
+    #[error("{place}: Internal error: {problem}")]
+    Internal { place: String, problem: String },
 }
 
 /// The most audit annotations of a policy.
@@ -89,6 +91,9 @@ impl Policy {
                 // It may be right, and is judged as what nobody can judge.
                 CompileError::TooComplex(_) => {}
                 CompileError::Empty => return Err(required(place)),
+                error @ CompileError::Instantiation(_) => {
+                    return Err(InvalidPolicy::Internal { place, problem: error.to_string() });
+                }
                 error => return Err(invalid(place, &text, error.to_string())),
             }
         }

@@ -4,11 +4,12 @@ use super::controller::{Controller, Given, Version};
 use super::location::archive_location;
 use super::merge::merge;
 use super::mounts::{Containers, shared_mount};
+use super::note::Note;
 use super::template::{Template, Type, list, members};
 use crate::pod::Executor;
 use crate::pod::edit_value::{append, members_mut};
 use crate::pod::executor::is_for_windows;
-use emissary_contract::{annotation, container, label, path, variable, volume};
+use emissary_contract::{annotation, container, label, variable, volume};
 use serde_json::{Map, Value, json};
 
 /// The names that a pod is told. What only a run has is left as Argo's own variable.
@@ -27,6 +28,9 @@ pub(super) struct Names {
     pub(super) is_exit: bool,
 }
 
+/// What a template without its own takes from the one whose step or task runs it.
+const HANDED_DOWN: [&str; 3] = ["nodeSelector", "affinity", "tolerations"];
+
 /// A pod under construction.
 #[derive(Debug)]
 pub(super) struct Build<'a> {
@@ -34,11 +38,13 @@ pub(super) struct Build<'a> {
     pub(super) given: &'a Given<'a>,
     /// The Workflow's `spec`, with the controller's defaults below it.
     pub(super) spec: &'a Value,
+    /// The templates whose steps or tasks run this one.
+    callers: Vec<&'a Value>,
     pub(super) template: Template,
     /// The template as the executor gets it.
     pub(super) template_text: String,
     pub(super) names: Names,
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Note>,
 }
 
 impl<'a> Build<'a> {
@@ -46,6 +52,7 @@ impl<'a> Build<'a> {
         controller: &'a Controller,
         given: &'a Given<'a>,
         spec: &'a Value,
+        callers: Vec<&'a Value>,
         mut template: Template,
         names: Names,
     ) -> Self {
@@ -62,13 +69,17 @@ impl<'a> Build<'a> {
             told["inputs"] = if artifacts.is_null() { json!({}) } else { json!({"artifacts": artifacts}) };
         }
         let template_text = told.to_string();
-        Self { controller, given, spec, template, template_text, names, notes: Vec::new() }
+        Self { controller, given, spec, callers, template, template_text, names, notes: Vec::new() }
     }
 
     /// The pod that the controller sends.
-    pub(super) fn pod(mut self) -> (Value, Vec<String>) {
+    pub(super) fn pod(mut self) -> (Value, Vec<Note>) {
         let controller = self.controller;
         let version = controller.version;
+        let members = list(&self.template.0["containerSet"]["containers"]);
+        if !controller.is_emissary() && members.iter().any(|member| !list(&member["dependencies"]).is_empty()) {
+            self.notes.push(Note::Refused("containers with dependencies need the emissary executor"));
+        }
         let mut containers = Containers::default();
         if !self.template.runs_itself() || (version >= Version::V37 && self.saves_logs_of_resource()) {
             containers.regular.push(self.wait());
@@ -132,9 +143,7 @@ impl<'a> Build<'a> {
             let patch = serde_json::from_str(text).ok().or_else(|| (self.given.yaml)(text));
             match patch.filter(Value::is_object) {
                 Some(patch) => merge(spec, &patch),
-                None => {
-                    self.notes.push(format!("podSpecPatch of {owner} cannot be read before its parameters are known"))
-                }
+                None => self.notes.push(Note::Patch(owner)),
             }
         }
     }
@@ -240,7 +249,10 @@ impl<'a> Build<'a> {
         ] {
             if first <= version && version <= last {
                 let own = Some(&template[of_template]).filter(|own| is_some(own));
-                put(&mut fields, field, own.unwrap_or(&spec[of_spec]));
+                // From 3.6 on a step's template hands these down.
+                let is_handed_down = own.is_none() && version >= Version::V37 && HANDED_DOWN.contains(&field);
+                let handed = if is_handed_down { of_callers(&self.callers, field, &mut self.notes) } else { None };
+                put(&mut fields, field, own.or(handed).unwrap_or(&spec[of_spec]));
             }
         }
         for alias in list(&spec["hostAliases"]).iter().chain(list(&template["hostAliases"])) {
@@ -250,11 +262,8 @@ impl<'a> Build<'a> {
         if automount == Some(false) {
             fields.insert("automountServiceAccountToken".to_owned(), json!(false));
             if self.executor_account().is_none() {
-                self.notes.push(
-                    "the controller refuses this template: without automountServiceAccountToken it wants \
-                     executor.serviceAccountName"
-                        .to_owned(),
-                );
+                let why = "with automountServiceAccountToken false, executor.serviceAccountName is wanted";
+                self.notes.push(Note::Refused(why));
             }
         }
         if let Some(seconds) = self.deadline() {
@@ -288,10 +297,7 @@ impl<'a> Build<'a> {
 
     fn executor_token(&mut self) -> Option<Value> {
         let account = self.executor_account()?.to_owned();
-        self.notes.push(format!(
-            "the secret behind {}: that of {account}'s token, whose name only the cluster has",
-            path::SERVICE_ACCOUNT
-        ));
+        self.notes.push(Note::Token(account.clone()));
         let secret = json!({"secretName": format!("{account}.service-account-token")});
         Some(json!({"name": volume::EXECUTOR_TOKEN, "secret": secret}))
     }
@@ -299,6 +305,16 @@ impl<'a> Build<'a> {
     pub(super) fn windows(&self) -> bool {
         is_for_windows(&self.template.0)
     }
+}
+
+/// A field of the templates that run this one, where they have the same; told where they have not.
+fn of_callers<'c>(callers: &[&'c Value], field: &'static str, notes: &mut Vec<Note>) -> Option<&'c Value> {
+    let first = &callers.first()?[field];
+    if callers.iter().all(|caller| caller[field] == *first) {
+        return Some(first).filter(|first| is_some(first));
+    }
+    notes.push(Note::Callers(field));
+    None
 }
 
 fn put(fields: &mut Map<String, Value>, field: &str, value: &Value) {

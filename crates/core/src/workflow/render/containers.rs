@@ -3,6 +3,7 @@
 use super::build::Build;
 use super::controller::Version;
 use super::merge::{merge, overlay};
+use super::note::Note;
 use super::template::{Type, list, members};
 use crate::pod::Executor;
 use crate::pod::edit_value::append;
@@ -275,10 +276,8 @@ impl Build<'_> {
                     }
                 }
                 None => {
-                    let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
-                    self.notes.push(format!(
-                        "container {name}: what image {image:?} runs is not known, and missing in command"
-                    ));
+                    let name = container.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+                    self.notes.push(Note::Command { container: name, image: image.to_owned() });
                 }
             }
         }

@@ -4,32 +4,54 @@ use super::controller::Version;
 use super::template::{Template, list};
 use serde_json::{Map, Value, json};
 
-/// The kinds of a location, and the secrets that each may name (Argo, `ArtifactLocation`).
-const KINDS: [(&str, &[&str]); 9] = [
-    ("s3", &["accessKeySecret", "secretKeySecret", "sessionTokenSecret"]),
-    ("git", &["usernameSecret", "passwordSecret", "sshPrivateKeySecret"]),
-    ("artifactory", &["usernameSecret", "passwordSecret"]),
-    ("hdfs", &["krbCCacheSecret", "krbKeytabSecret"]),
-    ("oss", &["accessKeySecret", "secretKeySecret"]),
-    ("gcs", &["serviceAccountKeySecret"]),
-    ("azure", &["accountKeySecret"]),
-    ("http", &[]),
-    ("raw", &[]),
+/// A kind of location (Argo, `ArtifactLocation`).
+struct Kind {
+    name: &'static str,
+    /// The fields without which it stands nowhere, and takes its place from the default repository.
+    needs: &'static [&'static str],
+    /// The field that names one artifact within its place.
+    key: &'static str,
+    /// The secrets that it may name.
+    secrets: &'static [&'static str],
+}
+
+const fn kind(
+    name: &'static str,
+    needs: &'static [&'static str],
+    key: &'static str,
+    secrets: &'static [&'static str],
+) -> Kind {
+    Kind { name, needs, key, secrets }
+}
+
+const KINDS: [Kind; 10] = [
+    kind("s3", &["endpoint", "bucket", "key"], "key", &["accessKeySecret", "secretKeySecret", "sessionTokenSecret"]),
+    kind("git", &["repo"], "repo", &["usernameSecret", "passwordSecret", "sshPrivateKeySecret"]),
+    kind("artifactory", &["url", "usernameSecret"], "url", &["usernameSecret", "passwordSecret"]),
+    kind("hdfs", &["addresses"], "path", &["krbCCacheSecret", "krbKeytabSecret"]),
+    kind("oss", &["endpoint", "bucket", "key"], "key", &["accessKeySecret", "secretKeySecret"]),
+    kind("gcs", &["bucket", "key"], "key", &["serviceAccountKeySecret"]),
+    kind("azure", &["endpoint", "container", "blob"], "blob", &["accountKeySecret"]),
+    kind("http", &["url"], "url", &[]),
+    kind("raw", &[], "data", &[]),
+    kind("plugin", &["name", "configuration", "key"], "key", &[]),
 ];
 
-/// Fields by which a location says where it is, besides its key. What has none takes the rest from the default repository.
-const PLACES: [&str; 9] =
-    ["endpoint", "bucket", "repo", "url", "addresses", "data", "container", "configuration", "hdfsUser"];
+fn is_given(value: &Value) -> bool {
+    !value.is_null() && value != "" && value.as_array().is_none_or(|entries| !entries.is_empty())
+}
 
 /// Whether a location stands on its own, as opposed to naming a key in the default repository or nothing at all.
 fn has_location(location: &Value) -> bool {
-    let kinds = KINDS.iter().map(|(kind, _)| kind).chain(&["plugin"]);
-    kinds.map(|kind| &location[*kind]).any(|of| PLACES.iter().any(|place| !of[*place].is_null()))
+    KINDS.iter().any(|kind| {
+        let of = &location[kind.name];
+        of.is_object() && kind.needs.iter().all(|field| is_given(&of[*field]))
+    })
 }
 
 /// Whether an artifact was given at all.
 pub(super) fn has_location_or_key(artifact: &Value) -> bool {
-    has_location(artifact) || KINDS.iter().any(|(kind, _)| !artifact[*kind]["key"].is_null())
+    has_location(artifact) || KINDS.iter().any(|kind| is_given(&artifact[kind.name][kind.key]))
 }
 
 /// The default repository as a template's `archiveLocation`, where the template needs one and has none. `archives_by_spec`
@@ -81,7 +103,7 @@ pub(super) fn secret_volumes(template: &Template) -> Vec<Value> {
         .chain(list(&template["inputs"]["artifacts"]))
         .chain(std::iter::once(&template["data"]["source"]["artifactPaths"]));
     for location in locations {
-        for secret in KINDS.iter().flat_map(|(kind, names)| names.iter().map(|name| &location[*kind][*name])) {
+        for secret in KINDS.iter().flat_map(|kind| kind.secrets.iter().map(|name| &location[kind.name][*name])) {
             let (Some(name), Some(key)) = (secret["name"].as_str(), secret["key"].as_str()) else { continue };
             if name.is_empty() || key.is_empty() {
                 continue;

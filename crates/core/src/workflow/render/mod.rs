@@ -10,9 +10,11 @@ mod controller;
 mod location;
 mod merge;
 mod mounts;
+mod note;
 mod template;
 
 pub use controller::{Controller, Given, Version};
+pub use note::Note;
 
 use super::Kind;
 use build::{Build, Names};
@@ -27,8 +29,8 @@ pub struct Rendered {
     pub name: String,
     /// The pod, before the API server has filled in its defaults.
     pub pod: Value,
-    /// What in it is not known, in sentences for people.
-    pub notes: Vec<String>,
+    /// What in it is not known.
+    pub notes: Vec<Note>,
 }
 
 /// Renders a pod for each template that makes one, in their order. What is no object of that kind has none.
@@ -41,9 +43,9 @@ pub fn render(object: &Value, kind: Kind, controller: &Controller, given: &Given
     for placed in templates(&spec) {
         let Some(template) = Template::new(placed.template, &spec["templateDefaults"]) else { continue };
         let names = workflow.names(&spec, &placed, &template);
-        let (pod, mut notes) = Build::new(controller, given, &spec, template, names).pod();
+        let (pod, mut notes) = Build::new(controller, given, &spec, callers(&spec, &placed), template, names).pod();
         if placed.template["timeout"].is_string() {
-            notes.push("timeout shortens activeDeadlineSeconds by what has passed when the pod is made".to_owned());
+            notes.push(Note::Timeout);
         }
         rendered.push(Rendered { name: format!("{}/{}", workflow.title, placed.name), pod, notes });
     }
@@ -118,15 +120,22 @@ impl Workflow {
 
 /// Whether anything of the template that calls this one speaks of its result.
 fn is_output_used(spec: &Value, placed: &Placed<'_>) -> bool {
-    let speaks = |caller: &Value, step: &str| {
+    calls(spec, placed).any(|(caller, step)| {
         let text = caller.to_string();
         ["steps", "tasks"].iter().any(|of| text.contains(&format!("{of}.{step}.outputs.result")))
-    };
-    if let Some((caller, step)) = placed.step {
-        return speaks(caller, step);
-    }
-    list(&spec["templates"]).iter().any(|caller| {
-        let calls = steps(caller).filter(|step| step["template"] == placed.name.as_str());
-        calls.filter_map(|step| step["name"].as_str()).any(|step| speaks(caller, step))
     })
+}
+
+/// The templates whose steps or tasks run this one.
+fn callers<'s>(spec: &'s Value, placed: &Placed<'s>) -> Vec<&'s Value> {
+    calls(spec, placed).map(|(caller, _)| caller).collect()
+}
+
+/// The steps or tasks that run a template: in which template each stands, and its name.
+fn calls<'s>(spec: &'s Value, placed: &Placed<'s>) -> impl Iterator<Item = (&'s Value, &'s str)> {
+    let by_name = list(&spec["templates"]).iter().filter(|_| placed.step.is_none()).flat_map(|caller| {
+        let steps = steps(caller).filter(|step| step["template"] == placed.name.as_str());
+        steps.filter_map(move |step| Some((caller, step["name"].as_str()?)))
+    });
+    placed.step.into_iter().chain(by_name)
 }

@@ -3,6 +3,7 @@
 use super::build::Build;
 use super::controller::Version;
 use super::location::{has_location_or_key, secret_volumes};
+use super::note::Note;
 use super::template::{Type, list};
 use crate::pod::Executor;
 use crate::pod::edit_value::append;
@@ -78,7 +79,7 @@ impl Build<'_> {
                 None => missing.push(name.as_str().unwrap_or_default().to_owned()),
             }
         }
-        self.notes.extend(missing.iter().map(|name| format!("volume {name:?} is mounted, but not in the object")));
+        self.notes.extend(missing.into_iter().map(Note::Volume));
 
         let secrets = secret_volumes(&self.template);
         let mount = |secret: &Value| {

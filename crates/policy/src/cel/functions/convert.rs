@@ -84,9 +84,9 @@ pub(super) fn to_uint<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
 pub(super) fn to_string<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
     match arguments.values {
         [text @ Value::String(_)] => Ok(text.clone()),
-        [value @ Value::Bytes(bytes)] => {
-            std::str::from_utf8(bytes).map(Value::text).map_err(|_error| unconvertible(value, "string"))
-        }
+        [Value::Bytes(bytes)] => std::str::from_utf8(bytes)
+            .map(Value::text)
+            .map_err(|_error| Failure::error("invalid UTF-8 in bytes, cannot convert to string")),
         [value] => plain_of(value).map(Value::text).ok_or_else(|| arguments.none()),
         _ => Err(arguments.none()),
     }

@@ -3,69 +3,130 @@
 use super::{Arguments, BYTES, convert, made, time};
 use crate::cel::evaluate::{Failure, Outcome};
 use crate::cel::value::Value;
+use std::iter::Peekable;
+use std::str::Chars;
 
 /// The most digits after the point.
 const PRECISION: usize = 1_000;
+
+/// What is said of a value that a clause cannot write, by the clauses' letters.
+pub(in crate::cel) const UNWRITABLE: [(&str, &str); 7] = [
+    (
+        "s",
+        "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps",
+    ),
+    ("d", "decimal clause can only be used on integers"),
+    ("f", "fixed-point clause can only be used on doubles"),
+    ("e", "scientific clause can only be used on doubles"),
+    ("xX", "only integers, byte buffers, and strings can be formatted as hex"),
+    ("b", "only integers and bools can be formatted as binary"),
+    ("o", "octal clause can only be used on integers"),
+];
+
+/// A part of a format.
+pub(in crate::cel) enum Clause {
+    /// As it stands there.
+    Text(char),
+    /// A value.
+    Value {
+        /// How it is written.
+        verb: char,
+        /// The digits after the point.
+        precision: Option<usize>,
+    },
+}
+
+/// The parts of a format, until one that is wrong.
+pub(in crate::cel) struct Clauses<'f> {
+    rest: Peekable<Chars<'f>>,
+}
+
+impl<'f> Clauses<'f> {
+    pub(in crate::cel) fn new(format: &'f str) -> Self {
+        Self { rest: format.chars().peekable() }
+    }
+
+    fn clause(&mut self) -> Result<Clause, String> {
+        if self.rest.next_if_eq(&'%').is_some() {
+            return Ok(Clause::Text('%'));
+        }
+        let mut precision = None;
+        if self.rest.next_if_eq(&'.').is_some() {
+            let mut digits = String::new();
+            while let Some(digit) = self.rest.next_if(char::is_ascii_digit) {
+                digits.push(digit);
+            }
+            precision = Some(digits.parse().ok().filter(|digits| *digits <= PRECISION).ok_or_else(|| {
+                format!(
+                    "could not parse formatting clause: error while parsing precision: error while converting precision to integer: strconv.Atoi: parsing {digits:?}: invalid syntax"
+                )
+            })?);
+        }
+        match self.rest.next() {
+            None => Err("unexpected end of string".to_owned()),
+            Some(verb) if UNWRITABLE.iter().any(|(verbs, _)| verbs.contains(verb)) => {
+                Ok(Clause::Value { verb, precision })
+            }
+            Some(verb) => Err(format!("could not parse formatting clause: unrecognized formatting clause \"{verb}\"")),
+        }
+    }
+}
+
+impl Iterator for Clauses<'_> {
+    type Item = Result<Clause, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.rest.next()? {
+            '%' => Some(self.clause()),
+            c => Some(Ok(Clause::Text(c))),
+        }
+    }
+}
 
 pub(super) fn format<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
     let [Value::String(format), Value::List(list)] = arguments.values else { return Err(arguments.none()) };
     let mut given = 0;
     let mut out = String::new();
-    let mut rest = format.chars().peekable();
-    while let Some(c) = rest.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        if rest.next_if_eq(&'%').is_some() {
-            out.push('%');
-            continue;
-        }
-        let mut precision = None;
-        if rest.next_if_eq(&'.').is_some() {
-            let mut digits = String::new();
-            while let Some(digit) = rest.next_if(char::is_ascii_digit) {
-                digits.push(digit);
+    for clause in Clauses::new(format) {
+        match clause.map_err(Failure::Error)? {
+            Clause::Text(c) => out.push(c),
+            Clause::Value { verb, precision } => {
+                let Some(value) = list.get(given) else {
+                    return Err(Failure::error(format!("index {given} out of range")));
+                };
+                given += 1;
+                out.push_str(&directive(verb, precision, &value)?);
+                bounded(&out)?;
             }
-            precision =
-                Some(digits.parse().ok().filter(|digits| *digits <= PRECISION).ok_or_else(|| {
-                    Failure::error(format!("could not parse formatting clause: precision {digits:?}"))
-                })?);
-        }
-        let Some(verb) = rest.next() else { return Err(Failure::error("unexpected end of string")) };
-        let Some(value) = list.get(given) else {
-            return Err(Failure::error(format!("index {given} out of range")));
-        };
-        given += 1;
-        out.push_str(&directive(verb, precision, &value)?);
-        if out.len() > BYTES {
-            return Err(Failure::Cost);
         }
     }
     made(out)
 }
 
+fn unwritable(verb: char, value: &Value<'_>) -> Failure {
+    let why = UNWRITABLE.iter().find(|(verbs, _)| verbs.contains(verb)).map_or("", |(_, why)| why);
+    Failure::error(format!("error during formatting: {why}, was given {}", value.type_name()))
+}
+
 fn directive(verb: char, precision: Option<usize>, value: &Value<'_>) -> Result<String, Failure> {
-    let wrong = |what: &str| {
-        let of = value.type_name();
-        Failure::error(format!("error during formatting: {what} clause can only be used on numbers, was given {of}"))
-    };
     match (verb, value) {
         ('s', value) => written(value),
         ('d', Value::Int(number)) => Ok(number.to_string()),
         ('d', Value::Uint(number)) => Ok(number.to_string()),
-        ('d' | 'f' | 'e', Value::Double(number)) if !number.is_finite() => Ok(not_finite(*number)),
-        ('f', value) => {
-            let number = double(value).ok_or_else(|| wrong("fixed-point"))?;
-            Ok(format!("{number:.*}", precision.unwrap_or(6)))
-        }
-        ('e', value) => {
-            let number = double(value).ok_or_else(|| wrong("scientific"))?;
-            let text = format!("{number:.*e}", precision.unwrap_or(6));
+        ('f' | 'e', Value::Double(number)) if !number.is_finite() => Ok(not_finite(*number)),
+        ('f', Value::Double(number)) => Ok(format!("{number:.*}", precision.unwrap_or(6))),
+        ('e', Value::Double(number)) => {
+            // As the API server writes it, which forgets the precision.
+            let text = format!("{number:.6e}");
             let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
-            Ok(format!("{mantissa}e{sign}{exponent:0>2}"))
+            let (sign, digits) = exponent.strip_prefix('-').map_or(("", exponent), |digits| ("⁻", digits));
+            let raised = format!("{digits:0>2}")
+                .chars()
+                .filter_map(|digit| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(digit.to_digit(10)? as usize))
+                .collect::<String>();
+            Ok(format!("{mantissa}×10{sign}{raised}"))
         }
+        ('f' | 'e', Value::String(text)) if matches!(&**text, "NaN" | "Infinity" | "-Infinity") => Ok(text.to_string()),
         ('b', Value::Bool(bool)) => Ok(if *bool { "1" } else { "0" }.to_owned()),
         ('b' | 'o' | 'x' | 'X', Value::Int(number)) => {
             let sign = if *number < 0 { "-" } else { "" };
@@ -74,29 +135,15 @@ fn directive(verb: char, precision: Option<usize>, value: &Value<'_>) -> Result<
         ('b' | 'o' | 'x' | 'X', Value::Uint(number)) => Ok(based(verb, *number)),
         ('x' | 'X', Value::String(text)) => Ok(hexadecimal(verb, text.as_bytes())),
         ('x' | 'X', Value::Bytes(bytes)) => Ok(hexadecimal(verb, bytes)),
-        ('d', _) => Err(wrong("decimal")),
-        ('b' | 'o' | 'x' | 'X', _) => Err(wrong("integer")),
-        _ => Err(Failure::error(format!("could not parse formatting clause: unrecognized formatting clause {verb:?}"))),
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "as the language has it")]
-fn double(value: &Value<'_>) -> Option<f64> {
-    match value {
-        Value::Double(number) => Some(*number),
-        Value::Int(number) => Some(*number as f64),
-        Value::Uint(number) => Some(*number as f64),
-        _ => None,
+        (verb, value) => Err(unwritable(verb, value)),
     }
 }
 
 fn not_finite(number: f64) -> String {
-    if number.is_nan() {
-        "NaN"
-    } else if number > 0.0 {
-        "Infinity"
-    } else {
-        "-Infinity"
+    match number {
+        number if number.is_nan() => "NaN",
+        number if number > 0.0 => "Infinity",
+        _ => "-Infinity",
     }
     .to_owned()
 }
@@ -123,6 +170,7 @@ fn nested(value: &Value<'_>) -> Result<String, Failure> {
         Value::Timestamp(_) => format!("timestamp(\"{text}\")"),
         Value::Duration(_) => format!("duration(\"{text}\")"),
         Value::Double(number) if !number.is_finite() => format!("\"{text}\""),
+        Value::Double(number) => format!("{number:.6}"),
         _ => text,
     })
 }
@@ -132,7 +180,7 @@ fn written(value: &Value<'_>) -> Result<String, Failure> {
     Ok(match value {
         Value::Null => "null".to_owned(),
         Value::Double(number) if !number.is_finite() => not_finite(*number),
-        Value::Double(number) => format!("{number}"),
+        Value::Double(number) => convert::shortest(*number),
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Value::Type(name) => name.to_string(),
         Value::Duration(nanos) => time::show_duration(*nanos),
@@ -165,10 +213,7 @@ fn written(value: &Value<'_>) -> Result<String, Failure> {
         Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::String(_) | Value::Timestamp(_) => {
             convert::plain(value)
         }
-        other => {
-            let what = "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps";
-            return Err(Failure::error(format!("error during formatting: {what}, was given {}", other.type_name())));
-        }
+        other => return Err(unwritable('s', other)),
     })
 }
 

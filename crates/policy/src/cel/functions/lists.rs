@@ -47,16 +47,13 @@ pub(super) fn end<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
     Ok(Value::Optional(place.and_then(|place| list.get(place)).map(Rc::new)))
 }
 
-fn ordered(a: &Value<'_>, b: &Value<'_>) -> Result<Ordering, Failure> {
-    a.compare(b).ok_or_else(Failure::overload)
-}
-
+/// What has no order between two elements does not stand against one.
 pub(super) fn is_sorted<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
     let [Value::List(list)] = arguments.values else { return Err(arguments.none()) };
     let items = list.to_vec();
     for pair in items.windows(2) {
         if let [a, b] = pair
-            && ordered(a, b)? == Ordering::Greater
+            && a.compare(b) == Some(Ordering::Greater)
         {
             return Ok(Value::Bool(false));
         }
@@ -83,7 +80,7 @@ pub(super) fn extreme<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
         return Err(Failure::error(format!("{} called on empty list", arguments.name)));
     };
     for item in items {
-        if ordered(&item, &found)? == wanted {
+        if item.compare(&found) == Some(wanted) {
             found = item;
         }
     }

@@ -1,7 +1,7 @@
 //! What can be called. Which overloads there are is in `signatures`; here values are told apart as they come.
 
 mod convert;
-mod format;
+pub(super) mod format;
 mod lists;
 mod named_format;
 pub(super) mod network;
@@ -42,6 +42,11 @@ pub(super) type Function = for<'a, 'v> fn(Arguments<'a, 'v>) -> Outcome<'v>;
 impl<'v> Arguments<'_, 'v> {
     /// There is none for such values.
     fn none(&self) -> Failure {
+        match self.name {
+            "size" => return Failure::error("no such overload: size"),
+            "contains" | "endsWith" | "startsWith" | "matches" | "@in" | "!_" | "-_" => return Failure::overload(),
+            _ => {}
+        }
         let types: Vec<&str> = self.values.iter().map(Value::type_name).collect();
         Failure::error(format!("no such overload: {}({})", self.name, types.join(", ")))
     }
@@ -170,6 +175,10 @@ pub(super) fn cost(name: &str, values: &[Value<'_>]) -> u64 {
         | "url" | "isURL" | "quantity" | "isQuantity" | "ip" | "isIP" | "cidr" | "isCIDR" | "semver" | "isSemver" => {
             tenth(size(0)).max(1)
         }
+        "lists.range" => match values.first() {
+            Some(Value::Int(count)) => u64::try_from(*count).unwrap_or(0).max(1),
+            _ => 1,
+        },
         "validate" => tenth(size(1)).max(1),
         _ => 1,
     }

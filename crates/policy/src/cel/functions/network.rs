@@ -19,8 +19,14 @@ impl fmt::Display for Address {
 impl Address {
     /// Neither zones nor IPv4 in IPv6 are taken.
     fn parse(text: &str) -> Result<Self, String> {
-        let fails = || format!("IP Address {text:?} parse error during conversion from string");
-        let address: IpAddr = text.parse().map_err(|_error| fails())?;
+        if text.contains('%') {
+            return Err(format!("IP address {text:?} with zone value is not allowed"));
+        }
+        let address: IpAddr = text.parse().map_err(|_error| {
+            format!(
+                "IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): unable to parse IP"
+            )
+        })?;
         match address {
             IpAddr::V6(inner) if inner.to_ipv4_mapped().is_some() => {
                 Err(format!("IPv4-mapped IPv6 address {text:?} is not allowed"))
@@ -53,12 +59,17 @@ impl fmt::Display for Network {
 
 impl Network {
     fn parse(text: &str) -> Result<Self, String> {
-        let fails = || format!("network address parse error during conversion from string: {text:?}");
-        let (address, length) = text.split_once('/').ok_or_else(fails)?;
-        let address = Address::parse(address)?;
+        let fails = |why: &str| {
+            let what = "network address parse error during conversion from string";
+            format!("{what}: {what}: netip.ParsePrefix({text:?}): {why}")
+        };
+        let (address, length) = text.split_once('/').ok_or_else(|| fails("no '/'"))?;
+        let address =
+            Address::parse(address).map_err(|_error| fails(&format!("ParseAddr({address:?}): unable to parse IP")))?;
         let most = if address.0.is_ipv4() { 32 } else { 128 };
         let is_plain = length.bytes().all(|c| c.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
-        let length = length.parse().ok().filter(|length| is_plain && *length <= most).ok_or_else(fails)?;
+        let length = length.parse().ok().filter(|length| is_plain && *length <= most);
+        let length = length.ok_or_else(|| fails("prefix length out of range"))?;
         Ok(Self { address, length })
     }
 
@@ -143,10 +154,13 @@ pub(super) fn of_network<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
         ("prefixLength", None) => Ok(Value::Int(i64::from(network.length))),
         ("containsIP", Some(Value::Address(address))) => Ok(Value::Bool(network.contains(*address))),
         ("containsIP", Some(Value::String(text))) => {
-            Address::parse(text).map(|address| Value::Bool(network.contains(address))).map_err(Failure::Error)
+            let address = Address::parse(text).map_err(|_error| Failure::overload())?;
+            Ok(Value::Bool(network.contains(address)))
         }
         ("containsCIDR", Some(Value::Network(other))) => Ok(contains(*other)),
-        ("containsCIDR", Some(Value::String(text))) => Network::parse(text).map(contains).map_err(Failure::Error),
+        ("containsCIDR", Some(Value::String(text))) => {
+            Network::parse(text).map(contains).map_err(|_error| Failure::overload())
+        }
         _ => Err(arguments.none()),
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn compare<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
         },
         // Not a number.
         None if is_number(a) && is_number(b) => false,
-        None => return Err(Failure::overload()),
+        None => return Err(missing(&arguments, a)),
     };
     Ok(Value::Bool(found))
 }
@@ -57,8 +57,13 @@ fn unsigned_overflow() -> Failure {
     Failure::error("unsigned integer overflow")
 }
 
-fn duration_overflow() -> Failure {
-    Failure::error("duration overflow")
+/// Times that the API can write: of the years 1 to 9999.
+fn time<'v>(nanos: i128) -> Outcome<'v> {
+    let seconds = nanos.div_euclid(super::time::SECOND);
+    match (-62_135_596_800..=253_402_300_799).contains(&seconds) {
+        true => Ok(Value::Timestamp(nanos)),
+        false => Err(Failure::error("timestamp overflow")),
+    }
 }
 
 pub(super) fn add<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
@@ -86,11 +91,9 @@ pub(super) fn add<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
                 Ok(Value::list(all))
             }
         },
-        (Value::Duration(a), Value::Duration(b)) => {
-            a.checked_add(*b).map(Value::Duration).ok_or_else(duration_overflow)
-        }
+        (Value::Duration(a), Value::Duration(b)) => a.checked_add(*b).map(Value::Duration).ok_or_else(overflow),
         (Value::Timestamp(time), Value::Duration(by)) | (Value::Duration(by), Value::Timestamp(time)) => {
-            Ok(Value::Timestamp(time + i128::from(*by)))
+            self::time(time + i128::from(*by))
         }
         _ => Err(missing(&arguments, a)),
     }
@@ -102,12 +105,10 @@ pub(super) fn subtract<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
         (Value::Int(a), Value::Int(b)) => a.checked_sub(*b).map(Value::Int).ok_or_else(overflow),
         (Value::Uint(a), Value::Uint(b)) => a.checked_sub(*b).map(Value::Uint).ok_or_else(unsigned_overflow),
         (Value::Double(a), Value::Double(b)) => Ok(Value::Double(a - b)),
-        (Value::Duration(a), Value::Duration(b)) => {
-            a.checked_sub(*b).map(Value::Duration).ok_or_else(duration_overflow)
-        }
-        (Value::Timestamp(time), Value::Duration(by)) => Ok(Value::Timestamp(time - i128::from(*by))),
+        (Value::Duration(a), Value::Duration(b)) => a.checked_sub(*b).map(Value::Duration).ok_or_else(overflow),
+        (Value::Timestamp(time), Value::Duration(by)) => self::time(time - i128::from(*by)),
         (Value::Timestamp(a), Value::Timestamp(b)) => {
-            i64::try_from(a - b).map(Value::Duration).map_err(|_error| duration_overflow())
+            i64::try_from(a - b).map(Value::Duration).map_err(|_error| overflow())
         }
         _ => Err(missing(&arguments, a)),
     }
@@ -144,7 +145,9 @@ pub(super) fn multiply<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
 /// What can be calculated with says less than what cannot.
 fn missing(arguments: &Arguments<'_, '_>, first: &Value<'_>) -> Failure {
     match first {
-        Value::Null | Value::Bool(_) | Value::Map(_) | Value::Optional(_) | Value::Type(_) => arguments.none(),
+        Value::Null | Value::Map(_) | Value::Optional(_) | Value::Type(_) => {
+            Failure::error(format!("no such overload: {}", arguments.name))
+        }
         _ => Failure::overload(),
     }
 }

@@ -26,6 +26,9 @@ pub(super) fn parse<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
     match (arguments.name, found) {
         ("isQuantity", found) => Ok(Value::Bool(found.is_some())),
         (_, Some(nanos)) => Ok(Value::Quantity(Rc::new(Quantity(nanos)))),
+        (_, None) if text.contains(['e', 'E']) && why_not(text).starts_with("unable") => {
+            Err(Failure::Unknown(format!("the quantity {text:?} is beyond what is reckoned with here")))
+        }
         (_, None) => Err(Failure::error(why_not(text))),
     }
 }

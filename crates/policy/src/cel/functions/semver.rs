@@ -20,43 +20,41 @@ enum Identifier {
 }
 
 impl Semver {
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Err("Version string empty");
+            return Err("Version string empty".to_owned());
         }
         let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
         let (core, pre) = text.split_once('-').map_or((text, None), |(core, pre)| (core, Some(pre)));
-        let mut parts = core.splitn(3, '.');
-        let mut numbers = [0; 3];
-        for number in &mut numbers {
-            *number = Self::number(parts.next().ok_or("No Major.Minor.Patch elements found")?)?;
-        }
+        let parts: Vec<&str> = core.splitn(3, '.').collect();
+        let [major, minor, patch] = parts[..] else { return Err("No Major.Minor.Patch elements found".to_owned()) };
+        let numbers = [Self::number("Major", major)?, Self::number("Minor", minor)?, Self::number("Patch", patch)?];
         let is_identifier =
             |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
         if build.is_some_and(|build| !build.split('.').all(is_identifier)) {
-            return Err("Invalid character(s) found in build meta data");
+            return Err("Invalid character(s) found in build meta data".to_owned());
         }
         let mut pre_release = Vec::new();
         for one in pre.into_iter().flat_map(|pre| pre.split('.')) {
             if !is_identifier(one) {
-                return Err("Invalid character(s) found in prerelease");
+                return Err("Invalid character(s) found in prerelease".to_owned());
             }
             pre_release.push(match one.bytes().all(|c| c.is_ascii_digit()) {
-                true => Identifier::Number(Self::number(one)?),
+                true => Identifier::Number(Self::number("Prerelease", one)?),
                 false => Identifier::Text(one.to_owned()),
             });
         }
         Ok(Self { numbers, pre_release })
     }
 
-    fn number(text: &str) -> Result<u64, &'static str> {
+    fn number(what: &str, text: &str) -> Result<u64, String> {
         if text.is_empty() || !text.bytes().all(|c| c.is_ascii_digit()) {
-            return Err("Invalid character(s) found in version number");
+            return Err(format!("Invalid character(s) found in {} number {text:?}", what.to_lowercase()));
         }
         if text.len() > 1 && text.starts_with('0') {
-            return Err("Version number must not contain leading zeroes");
+            return Err(format!("{what} number must not contain leading zeroes {text:?}"));
         }
-        text.parse().map_err(|_error| "Version number is out of range")
+        text.parse().map_err(|_error| format!("{what} number is out of range {text:?}"))
     }
 
     /// Without a `v`, with three numbers, without leading zeros.
@@ -106,7 +104,7 @@ pub(super) fn parse<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
     match (arguments.name, found) {
         ("isSemver", found) => Ok(Value::Bool(found.is_ok())),
         (_, Ok(version)) => Ok(Value::Semver(Rc::new(version))),
-        (_, Err(why)) => Err(Failure::error(why)),
+        (_, Err(why)) => Err(Failure::Error(why)),
     }
 }
 

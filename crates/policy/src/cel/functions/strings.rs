@@ -61,9 +61,11 @@ pub(super) fn position<'v>(arguments: Arguments<'_, 'v>) -> Outcome<'v> {
         _ => return Err(arguments.none()),
     };
     let (text, part): (Vec<char>, Vec<char>) = (text.chars().collect(), part.chars().collect());
-    let out_of_range = || Failure::error(format!("index out of range: {}", from.unwrap_or(0)));
-    let from = from.map(|from| usize::try_from(from).ok().filter(|from| *from <= text.len()).ok_or_else(out_of_range));
-    let from = from.transpose()?;
+    let out_of_range = |from| Failure::error(format!("index out of range: {from}"));
+    let from = from.map(|from| usize::try_from(from).map_err(|_error| out_of_range(from))).transpose()?;
+    if from.is_some_and(|from| from > text.len()) {
+        return Ok(number(None));
+    }
     if part.is_empty() {
         return Ok(number(Some(from.unwrap_or(if is_last { text.len() } else { 0 }))));
     }

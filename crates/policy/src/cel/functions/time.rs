@@ -201,7 +201,7 @@ fn of_duration<'v>(name: &str, nanos: i64) -> Option<Value<'v>> {
         "getHours" => nanos / 3_600_000_000_000,
         "getMinutes" => nanos / 60_000_000_000,
         "getSeconds" => nanos / 1_000_000_000,
-        "getMilliseconds" => nanos / 1_000_000 % 1_000,
+        "getMilliseconds" => nanos / 1_000_000,
         _ => return None,
     }))
 }

@@ -24,6 +24,14 @@ impl Url {
         if text.bytes().any(|c| c < b' ' || c == 0x7f) {
             return fails("net/url: invalid control character in URL");
         }
+        if text == "*" {
+            return Ok(Self {
+                scheme: String::new(),
+                host: String::new(),
+                path: text.to_owned(),
+                query: String::new(),
+            });
+        }
         let (scheme, rest) = match text.split_once(':') {
             Some(("", _)) => return fails("missing protocol scheme"),
             Some((scheme, rest)) if is_scheme(scheme) => (scheme.to_ascii_lowercase(), rest),
@@ -49,6 +57,12 @@ impl Url {
         let host = authority.rsplit_once('@').map_or(authority, |(_user, host)| host);
         if let Some(c) = host.chars().find(|c| *c == ' ' || "<>\"\\^`{|}".contains(*c)) {
             return fails(&format!("invalid character {:?} in host name", c.to_string()));
+        }
+        if host.starts_with('[') && !host.contains(']') {
+            return fails("missing ']' in host");
+        }
+        if !host.starts_with('[') && host.matches(':').count() > 1 {
+            return fails("invalid port after host");
         }
         if let Some(port) = port_with_colon(host)
             && !port.bytes().skip(1).all(|c| c.is_ascii_digit())
