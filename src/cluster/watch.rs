@@ -15,10 +15,14 @@
 //! | anything else, or nothing | [`State::Failing`]: what is known stays in use | after 0.25 s, doubling to 30 s, jittered |
 //!
 //! A watch never ends by itself and never fails anything but itself.
+//!
+//! It is one file because a list, the watch that follows it, and what is done about failures share their state.
 
+mod object;
 mod read;
 mod state;
 
+pub use object::{Object, Unreadable};
 pub use state::{State, Status, Watches};
 
 use emissary_registry::Backoff;
@@ -132,58 +136,6 @@ impl Target {
             (None, Some(one)) => Some(one.to_owned()),
             (Some(namespace), Some(only)) => Some(format!("{namespace}/{only}")),
         }
-    }
-}
-
-/// An object as the API server sent it.
-#[derive(Debug, Clone, Copy)]
-pub struct Object<'a> {
-    /// Its namespace; empty where its kind has none.
-    pub namespace: &'a str,
-    /// Its name.
-    pub name: &'a str,
-    text: Text<'a>,
-}
-
-/// Not shown: it may be a Secret.
-#[derive(Clone, Copy)]
-struct Text<'a>(&'a str);
-
-impl std::fmt::Debug for Text<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} bytes", self.0.len())
-    }
-}
-
-impl<'a> Object<'a> {
-    #[cfg(test)]
-    pub(super) fn of(namespace: &'a str, name: &'a str, text: &'a str) -> Self {
-        Self { namespace, name, text: Text(text) }
-    }
-
-    /// The whole of it, as JSON text: for whoever reads it by other means than [`Object::read`], and keeps nothing of it.
-    pub fn text(&self) -> &'a str {
-        self.text.0
-    }
-
-    /// The fields that `T` names; the others are passed over.
-    ///
-    /// # Errors
-    /// [`Unreadable`] where they have other types.
-    pub fn read<T: Deserialize<'a>>(&self) -> Result<T, Unreadable> {
-        serde_json::from_str(self.text.0).map_err(Unreadable::from)
-    }
-}
-
-/// Why an object cannot be used: a text for logs, without anything of the object's content.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unreadable(pub String);
-
-impl From<serde_json::Error> for Unreadable {
-    /// Where, and not what: the parser's own text quotes what it found.
-    fn from(error: serde_json::Error) -> Self {
-        Self(format!("its JSON is not of the expected form, at byte {}", error.column()))
     }
 }
 
@@ -463,7 +415,7 @@ impl Run {
     }
 
     fn set(&mut self, namespace: &str, name: &str, object: &RawValue) {
-        let object = Object { namespace, name, text: Text(object.get()) };
+        let object = Object::of(namespace, name, object.get());
         if let Err(unreadable) = self.sink.set(&object) {
             self.reporter.unreadable(namespace, name, &unreadable);
         }
@@ -633,7 +585,7 @@ mod tests {
         fake.put(PATH, map("a", "good", &json!("2")));
         kept.until(&[("a/good", "2")]).await;
         assert_eq!(handle.status().unreadable, 3);
-        let object = Object { namespace: "a", name: "b", text: Text(r#"{"data": "hunter2"}"#) };
+        let object = Object::of("a", "b", r#"{"data": "hunter2"}"#);
         let error = object.read::<BTreeMap<String, u8>>().unwrap_err().to_string();
         assert!(!error.contains("hunter2") && !format!("{object:?}").contains("hunter2"), "{error} {object:?}");
     }

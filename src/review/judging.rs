@@ -74,7 +74,7 @@ fn judge(questions: impl BufRead, mut answers: impl Write) -> io::Result<()> {
                 (Some(pod), judgements)
             }
         };
-        say(&Reply::Said(pod, judgements.into_iter().map(Line::of).collect()))?;
+        say(&Reply::Said(pod.into_iter().collect(), judgements.into_iter().map(Line::of).collect()))?;
     }
     Ok(())
 }

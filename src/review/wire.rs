@@ -60,8 +60,8 @@ pub(super) enum Reply {
     Refused(String),
     /// This file, or this program, is next.
     Next(String),
-    /// The answer: the pod, if it got so far, and what is said of it.
-    Said(Option<Value>, Vec<Line>),
+    /// The answer: the pod, if it got so far, and what is said of it. A list, since a deleted pod is null and is there.
+    Said(Vec<Value>, Vec<Line>),
 }
 
 /// What a review has to know of the policies.

@@ -281,7 +281,7 @@ fn put(
     // Who has ended does not read; what it ended at is in its replies.
     let _ = send(&mut process.questions, question);
     match process.reply(deadline)? {
-        Reply::Said(pod, lines) => Ok((pod, lines.into_iter().map(Line::judgement).collect())),
+        Reply::Said(pod, lines) => Ok((pod.into_iter().next(), lines.into_iter().map(Line::judgement).collect())),
         _ => Err(Ended { why: "it says what nobody asked".to_owned(), at: String::new() }),
     }
 }

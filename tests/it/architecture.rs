@@ -78,9 +78,10 @@ const PLANS: [Plan; 3] = [
             ("pss", &["pod", "request", "verdict"]),
             ("psp", &["pod", "request", "verdict"]),
             ("rego", &["request", "verdict"]),
-            ("cel", &["request", "verdict"]),
-            ("gatekeeper", &["cel", "rego", "request", "selector", "verdict"]),
-            ("kyverno", &["cel", "pss", "request", "verdict"]),
+            ("refusal", &[]),
+            ("cel", &["defaults"]),
+            ("vap", &["cel", "refusal", "request", "selector", "verdict"]),
+            ("gatekeeper", &["refusal", "rego", "request", "selector", "vap", "verdict"]),
         ],
     },
 ];

@@ -60,6 +60,10 @@ async fn load(pod: &Pod, artifact: &Value, name: &str) -> Result<(), StorageErro
     let partial = with(&target, ".tmp");
     remove(&partial)?;
     storage::load(pod, &location, &partial).await?;
+    // The volume of input artifacts is ours alone: what is there is from a run before. In a volume of the user's it is not.
+    if target.starts_with(pod.shared.place(path::INPUT_ARTIFACTS)) {
+        remove(&target).map_err(|error| at(&target, &error))?;
+    }
     let done = settle(artifact, &partial, &target);
     let _ = remove(&partial);
     done.map_err(|error| at(&target, &error))?;

@@ -47,7 +47,7 @@ pub(crate) fn pack(from: File, base: &OsStr, format: Format, to: File) -> io::Re
     }
 }
 
-fn tar_entry(builder: &mut tar::Builder<impl Write>, path: &PathBuf, found: Found) -> io::Result<()> {
+fn tar_entry(builder: &mut tar::Builder<impl Write>, path: &Path, found: Found) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     match found {
         Found::Folder => {
@@ -72,7 +72,7 @@ fn tar_entry(builder: &mut tar::Builder<impl Write>, path: &PathBuf, found: Foun
     }
 }
 
-fn zip_entry(writer: &mut zip::ZipWriter<impl Write + io::Seek>, path: &PathBuf, found: Found) -> io::Result<()> {
+fn zip_entry(writer: &mut zip::ZipWriter<impl Write + io::Seek>, path: &Path, found: Found) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let options = zip::write::SimpleFileOptions::default().large_file(true);
     let name = path.to_string_lossy();
@@ -89,11 +89,7 @@ fn zip_entry(writer: &mut zip::ZipWriter<impl Write + io::Seek>, path: &PathBuf,
 
 /// Goes through a file, or a folder and all that is in it, names sorted, a folder before what it holds. What is no file, folder
 /// or link is left out.
-pub(crate) fn walk(
-    from: File,
-    base: &OsStr,
-    visit: &mut impl FnMut(&PathBuf, Found) -> io::Result<()>,
-) -> io::Result<()> {
+pub(crate) fn walk(from: File, base: &OsStr, visit: &mut impl FnMut(&Path, Found) -> io::Result<()>) -> io::Result<()> {
     let mut from = from;
     let mut path = PathBuf::from(base);
     match from.metadata()?.is_dir() {
@@ -110,7 +106,7 @@ pub(crate) fn walk(
 /// Folders that are open at a time: deeper ones are refused.
 const DEEPEST: usize = 400;
 
-fn folder(at: File, path: &mut PathBuf, visit: &mut impl FnMut(&PathBuf, Found) -> io::Result<()>) -> io::Result<()> {
+fn folder(at: File, path: &mut PathBuf, visit: &mut impl FnMut(&Path, Found) -> io::Result<()>) -> io::Result<()> {
     if path.components().count() > DEEPEST {
         return Err(io::Error::other(format!("folders are more than {DEEPEST} deep")));
     }
@@ -134,7 +130,7 @@ fn entry(
     at: &File,
     name: &CStr,
     path: &mut PathBuf,
-    visit: &mut impl FnMut(&PathBuf, Found) -> io::Result<()>,
+    visit: &mut impl FnMut(&Path, Found) -> io::Result<()>,
 ) -> io::Result<()> {
     let found = match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => found,
@@ -223,7 +219,7 @@ mod tests {
         symlink("..", from.join("up")).unwrap();
         let mut seen = Vec::new();
         walk(File::open(&from).unwrap(), OsStr::new(""), &mut |path, found| {
-            seen.push((path.clone(), matches!(found, Found::Link(_))));
+            seen.push((path.to_owned(), matches!(found, Found::Link(_))));
             Ok(())
         })
         .unwrap();

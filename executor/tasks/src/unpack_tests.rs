@@ -182,7 +182,9 @@ fn folders_may_forbid_writing() {
 #[test]
 fn zips_are_held_to_the_same() {
     use zip::write::SimpleFileOptions;
-    let zip_of = |build: &dyn Fn(&mut zip::ZipWriter<io::Cursor<Vec<u8>>>)| {
+
+    type Writer = zip::ZipWriter<io::Cursor<Vec<u8>>>;
+    let zip_of = |build: &dyn Fn(&mut Writer)| {
         let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
         build(&mut writer);
         writer.finish().unwrap().into_inner()

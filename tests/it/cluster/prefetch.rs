@@ -46,7 +46,11 @@ async fn a_stored_templates_image_costs_its_pods_nothing() {
     let registry = SampleRegistry::new().put("report:1", report()).start().await.unwrap();
     let webhook = following(&[&namespace], &registry).start().await;
     let told = is_ready(&webhook).await;
-    assert!(told.contains("[+]prefetch ok: warmed up") && told.contains("[+]cluster ok: watches in step"), "{told}");
+    assert!(told.contains("[+]prefetch ok: warmed up"), "{told}");
+    eventually("the templates are followed", async || {
+        webhook.get("/readyz?verbose").await.1.contains("[+]cluster ok: watches in step")
+    })
+    .await;
     namespace.register([entry("pods", by_url(&webhook), PODS)]).await;
 
     namespace.create(TEMPLATES, &template("report", &registry.reference("report:1"), &json!([]))).await.unwrap();
@@ -76,7 +80,7 @@ async fn a_replica_is_ready_in_time_though_the_registry_stalls() {
     eventually("it is asked for", async || !registry.requests().is_empty()).await;
     let (status, told) = webhook.get("/readyz?verbose").await;
     assert_eq!(status, 503, "{told}");
-    assert!(told.contains("[-]prefetch not ready: images of stored templates are being looked up"), "{told}");
+    assert!(told.contains("[-]prefetch failed: images of stored templates are being looked up"), "{told}");
     let told = is_ready(&webhook).await;
     assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
     assert!(told.contains("[+]prefetch ok: ready before all images of stored templates were tried"), "{told}");

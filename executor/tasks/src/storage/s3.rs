@@ -218,7 +218,7 @@ pub(super) async fn save(pod: &Pod, s3: &S3, from: &File) -> Result<(), StorageE
     let mut names = Vec::new();
     pack::walk(from.try_clone()?, std::ffi::OsStr::new(""), &mut |path, found| {
         if matches!(found, Found::File(_)) {
-            names.push(path.clone());
+            names.push(path.to_owned());
         }
         Ok(())
     })?;

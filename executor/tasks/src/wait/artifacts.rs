@@ -168,9 +168,7 @@ fn copied(pod: &Pod, path: &str, strategy: Strategy, staging: &Path) -> io::Resu
 }
 
 fn make_staging(staging: &Path) -> io::Result<()> {
-    let why = |error: io::Error| {
-        io::Error::new(ErrorKind::Other, format!("cannot pack it in {}: {error}", staging.display()))
-    };
+    let why = |error: io::Error| io::Error::other(format!("cannot pack it in {}: {error}", staging.display()));
     fs::create_dir_all(staging).map_err(why)
 }
 

@@ -104,6 +104,35 @@ fn a_file_is_loaded_and_an_archive_unpacked() {
 }
 
 #[test]
+fn a_second_run_loads_anew_and_empties_nothing_of_the_users() {
+    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for name in ["a", "b"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, &b""[..]).unwrap();
+    }
+    let files = [("/tgz".to_owned(), builder.into_inner().unwrap().finish().unwrap())].into();
+    let (address, _) = serve(Store { files, ..Store::default() });
+    let artifact =
+        |path: &str| json!({ "name": "a", "path": path, "http": { "url": format!("http://{address}/tgz") } });
+    let pod = Pod::new(input(artifact("/a")));
+    pod.run("init").is_fine();
+    pod.write("argo/inputs/artifacts/a/left", "");
+    pod.run("init").is_fine();
+    assert!(pod.has("argo/inputs/artifacts/a/b") && !pod.has("argo/inputs/artifacts/a/left"));
+
+    let mut template = input(artifact("/work/a"));
+    template["container"] = json!({ "volumeMounts": [{ "mountPath": "/work" }] });
+    let pod = Pod::new(template);
+    pod.write("mainctrfs/work/a/theirs", "kept");
+    let ended = pod.run("init");
+    assert_eq!(ended.code, 64);
+    assert!(ended.last_words.contains("not empty"), "{}", ended.last_words);
+    assert_eq!(pod.text("mainctrfs/work/a/theirs"), "kept");
+}
+
+#[test]
 fn not_found_is_final_and_may_be_optional() {
     let (address, store) = serve(Store::default());
     let artifact = |optional| {
