@@ -81,7 +81,7 @@ const PLANS: [Plan; 3] = [
             ("refusal", &[]),
             ("cel", &["defaults"]),
             ("vap", &["cel", "refusal", "request", "selector", "verdict"]),
-            ("gatekeeper", &["refusal", "rego", "request", "selector", "vap", "verdict"]),
+            ("gatekeeper", &["cel", "refusal", "rego", "request", "selector", "vap", "verdict"]),
         ],
     },
 ];

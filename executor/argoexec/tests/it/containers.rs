@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -99,7 +100,7 @@ fn process_1_reaps_and_hands_on() {
     // Orphans end while the process goes on; each is a zombie until process 1 takes notice of it.
     let line = format!(
         "for i in 1 2 3 4 5 6 7 8; do (sleep 0.05 &); done; sleep 0.4; ls /proc/*/stat >/dev/null; \
-         cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z' > {0}; echo up >> {0}; trap 'exit 42' TERM; while :; do sleep 0.05; done",
+         cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z' > {0}; trap 'exit 42' TERM; echo up >> {0}; while :; do sleep 0.05; done",
         log.display()
     );
     let mut command = Command::new("unshare");
@@ -114,7 +115,9 @@ fn process_1_reaps_and_hands_on() {
     let mut kill = Command::new("nsenter");
     kill.args(["--user", "--pid", "--target", child.trim()]).arg(shipped()).args(["kill", "15", "1"]);
     let killed = kill.output().unwrap();
-    assert!(killed.status.success(), "{}", String::from_utf8_lossy(&killed.stderr));
+    // Process 1 may end, and its namespace with all that is in it, before whoever sent the signal.
+    let with_its_namespace = killed.status.signal() == Some(9);
+    assert!(killed.status.success() || with_its_namespace, "{}", String::from_utf8_lossy(&killed.stderr));
     assert_eq!(container.end().both(), (42, Some("42")));
 }
 

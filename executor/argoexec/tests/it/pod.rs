@@ -5,11 +5,23 @@ use std::io::Read as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// The program in a folder of its own: beside the one that cargo has built, its sibling may have been built too.
+pub(crate) fn program() -> &'static Path {
+    static FOLDER: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("argoexec");
+        fs::copy(env!("CARGO_BIN_EXE_argoexec"), &program).unwrap();
+        (folder, program)
+    });
+    &FOLDER.1
+}
 
 /// How long a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,7 +75,7 @@ impl Pod {
 
     /// The executor, in the environment of a container.
     pub(crate) fn argoexec(&self, name: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_argoexec"));
+        let mut command = Command::new(program());
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("ARGO_CONTAINER_NAME", name);
         command.arg("--root").arg(self.folder.path());
         command
