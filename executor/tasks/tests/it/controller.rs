@@ -115,8 +115,8 @@ fn completed(result: &Value) -> &str {
 
 fn template() -> Value {
     json!({
-        "container": { "volumeMounts": [{ "mountPath": "/work" }] },
-        "outputs": { "parameters": [{ "name": "p", "valueFrom": { "path": "/work/p" } }] },
+        "container": { "volumeMounts": [{ "mountPath": "/data" }] },
+        "outputs": { "parameters": [{ "name": "p", "valueFrom": { "path": "/data/p" } }] },
     })
 }
 
@@ -127,7 +127,7 @@ fn a_result_is_made_early_and_completed() {
         .pod("executor", "early", template())
         .with("ARGO_PROGRESS_FILE_TICK_DURATION", "3s")
         .with("ARGO_PROGRESS_PATCH_TICK_DURATION", "50ms");
-    pod.write("mainctrfs/work/p", "value\n");
+    pod.write("mainctrfs/data/p", "value\n");
     let running = pod.start("wait");
     until("the result", || cluster.result("early").is_some());
     let result = cluster.result("early").unwrap();
@@ -146,7 +146,7 @@ fn a_result_is_made_early_and_completed() {
     assert_eq!(result["progress"], "2/2");
     assert_eq!(
         result["outputs"]["parameters"],
-        json!([{ "name": "p", "value": "value", "valueFrom": { "path": "/work/p" } }])
+        json!([{ "name": "p", "value": "value", "valueFrom": { "path": "/data/p" } }])
     );
 }
 
@@ -154,7 +154,7 @@ fn a_result_is_made_early_and_completed() {
 fn one_that_is_there_is_patched_and_one_that_went_is_made_again() {
     let Some(cluster) = cluster() else { return };
     let pod = cluster.pod("executor", "again", template());
-    pod.write("mainctrfs/work/p", "value");
+    pod.write("mainctrfs/data/p", "value");
     pod.wait().is_fine();
     // As after a restart of the container.
     std::fs::remove_file(pod.path("var/run/argo/ctr/main/exitcode")).unwrap();
@@ -179,15 +179,15 @@ fn it_is_completed_even_where_outputs_are_missing_or_refused() {
 
     // More than an object of the API can hold.
     let parameters: Vec<Value> =
-        (0..5).map(|number| json!({ "name": format!("p{number}"), "valueFrom": { "path": "/work/p" } })).collect();
+        (0..5).map(|number| json!({ "name": format!("p{number}"), "valueFrom": { "path": "/data/p" } })).collect();
     let pod = cluster.pod(
         "executor",
         "large",
         json!({
-            "container": { "volumeMounts": [{ "mountPath": "/work" }] }, "outputs": { "parameters": parameters },
+            "container": { "volumeMounts": [{ "mountPath": "/data" }] }, "outputs": { "parameters": parameters },
         }),
     );
-    pod.write("mainctrfs/work/p", "x".repeat(900_000));
+    pod.write("mainctrfs/data/p", "x".repeat(900_000));
     let ended = pod.wait();
     assert_eq!(ended.code, 64);
     assert!(ended.last_words.contains("cannot report outputs"), "{}", ended.last_words);
@@ -202,7 +202,7 @@ fn without_the_right_to_results_the_pod_is_annotated() {
         "spec": { "automountServiceAccountToken": false, "containers": [{ "name": "main", "image": "none.invalid/none" }] },
     }));
     let pod = cluster.pod("pods-only", "annotated", template());
-    pod.write("mainctrfs/work/p", "value");
+    pod.write("mainctrfs/data/p", "value");
     pod.wait().is_fine();
     let annotated = cluster.kubectl(&["get", "pod", "annotated", "-o", "json"]).unwrap();
     let annotated: Value = serde_json::from_str(&annotated).unwrap();
@@ -215,7 +215,7 @@ fn without_the_right_to_results_the_pod_is_annotated() {
 fn without_any_right_what_is_missing_is_named() {
     let Some(cluster) = cluster() else { return };
     let pod = cluster.pod("nothing", "forbidden", template());
-    pod.write("mainctrfs/work/p", "value");
+    pod.write("mainctrfs/data/p", "value");
     let ended = pod.wait();
     assert_eq!(ended.code, 64);
     assert!(ended.last_words.contains("create and patch on workflowtaskresults"), "{}", ended.last_words);

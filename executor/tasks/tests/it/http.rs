@@ -122,14 +122,14 @@ fn a_second_run_loads_anew_and_empties_nothing_of_the_users() {
     pod.run("init").is_fine();
     assert!(pod.has("argo/inputs/artifacts/a/b") && !pod.has("argo/inputs/artifacts/a/left"));
 
-    let mut template = input(artifact("/work/a"));
-    template["container"] = json!({ "volumeMounts": [{ "mountPath": "/work" }] });
+    let mut template = input(artifact("/data/a"));
+    template["container"] = json!({ "volumeMounts": [{ "mountPath": "/data" }] });
     let pod = Pod::new(template);
-    pod.write("mainctrfs/work/a/theirs", "kept");
+    pod.write("mainctrfs/data/a/theirs", "kept");
     let ended = pod.run("init");
     assert_eq!(ended.code, 64);
     assert!(ended.last_words.contains("not empty"), "{}", ended.last_words);
-    assert_eq!(pod.text("mainctrfs/work/a/theirs"), "kept");
+    assert_eq!(pod.text("mainctrfs/data/a/theirs"), "kept");
 }
 
 #[test]
@@ -206,12 +206,12 @@ fn who_asks_is_told_as_the_template_says() {
 fn an_output_is_put() {
     let (address, store) = serve(Store { failures: 1, ..Store::default() });
     let pod = Pod::new(json!({
-        "container": { "volumeMounts": [{ "mountPath": "/work" }] },
+        "container": { "volumeMounts": [{ "mountPath": "/data" }] },
         "outputs": { "artifacts": [
-            { "name": "a", "path": "/work/f", "archive": { "none": {} }, "http": { "url": format!("http://{address}/put") } },
+            { "name": "a", "path": "/data/f", "archive": { "none": {} }, "http": { "url": format!("http://{address}/put") } },
         ] },
     }));
-    pod.write("mainctrfs/work/f", "kept");
+    pod.write("mainctrfs/data/f", "kept");
     pod.wait().is_fine();
     assert_eq!(store.lock().unwrap().files["/put"], b"kept");
     assert_eq!(pod.reported()["outputs"]["artifacts"][0]["http"]["url"], format!("http://{address}/put"));

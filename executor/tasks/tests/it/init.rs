@@ -9,21 +9,21 @@ use serde_json::{Value, json};
 use crate::pod::Pod;
 
 fn inputs(artifacts: Value) -> Value {
-    json!({ "name": "t", "container": { "volumeMounts": [{ "mountPath": "/work" }] }, "inputs": { "artifacts": artifacts } })
+    json!({ "name": "t", "container": { "volumeMounts": [{ "mountPath": "/data" }] }, "inputs": { "artifacts": artifacts } })
 }
 
 #[test]
 fn a_raw_artifact_is_a_file() {
     let pod = Pod::new(inputs(json!([
         { "name": "a", "path": "/tmp/a", "raw": { "data": "text" }, "mode": 0o640 },
-        { "name": "b", "path": "/work/deep/b", "raw": { "data": "" } },
+        { "name": "b", "path": "/data/deep/b", "raw": { "data": "" } },
     ])));
     pod.run("init").is_fine();
     assert_eq!(pod.text("argo/inputs/artifacts/a"), "text");
     let mode = fs::metadata(pod.path("argo/inputs/artifacts/a")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o640);
     // Under a volume of the user's, into that.
-    assert_eq!(pod.text("mainctrfs/work/deep/b"), "");
+    assert_eq!(pod.text("mainctrfs/data/deep/b"), "");
     // Once more, as after a restart.
     pod.run("init").is_fine();
 }
@@ -42,7 +42,7 @@ fn what_is_missing_is_an_error_unless_it_is_optional() {
 fn no_name_leaves_the_volume() {
     let pod = Pod::new(inputs(json!([
         { "name": "../../../out", "path": "/a", "raw": { "data": "x" } },
-        { "name": "b", "path": "/work/../../../out", "raw": { "data": "x" } },
+        { "name": "b", "path": "/data/../../../out", "raw": { "data": "x" } },
     ])));
     pod.run("init").is_fine();
     assert!(!pod.has("out") && !pod.has("argo/out"));

@@ -45,7 +45,7 @@ impl Server {
 
     /// A pod of which the archive location is this server.
     fn pod(&self, secret: &str, mut template: Value) -> Pod {
-        template["container"] = json!({ "volumeMounts": [{ "mountPath": "/work" }] });
+        template["container"] = json!({ "volumeMounts": [{ "mountPath": "/data" }] });
         template["archiveLocation"]["s3"] = json!({
             "endpoint": self.address, "insecure": true, "bucket": "bucket", "key": "wf/pod",
             "accessKeySecret": { "name": "store", "key": "id" }, "secretKeySecret": { "name": "store", "key": "key" },
@@ -76,7 +76,7 @@ fn objects_are_loaded_by_key_and_by_what_a_key_begins_with() {
         { "name": "one", "path": "/a", "s3": { "key": "in/one" } },
         { "name": "folder", "path": "/b", "s3": { "key": "in/folder" } },
         { "name": "slash", "path": "/c", "s3": { "key": "in/folder/" } },
-        { "name": "mounted", "path": "/work/d", "s3": { "key": "in/one" } },
+        { "name": "mounted", "path": "/data/d", "s3": { "key": "in/one" } },
         { "name": "none", "path": "/e", "s3": { "key": "none" }, "optional": true },
     ] } }),
     );
@@ -86,7 +86,7 @@ fn objects_are_loaded_by_key_and_by_what_a_key_begins_with() {
     assert_eq!(pod.text(&format!("{inputs}/folder/a")), "1");
     assert_eq!(pod.text(&format!("{inputs}/folder/deep/b c+d")), "2");
     assert_eq!(pod.text(&format!("{inputs}/slash/a")), "1");
-    assert_eq!(pod.text("mainctrfs/work/d"), "text");
+    assert_eq!(pod.text("mainctrfs/data/d"), "text");
     assert!(!pod.has(&format!("{inputs}/none")));
 }
 
@@ -113,22 +113,22 @@ fn outputs_are_stored_in_every_form_and_come_back() {
         json!({
             "archiveLocation": { "archiveLogs": true },
             "outputs": { "artifacts": [
-                { "name": "tgz", "path": "/work/folder" },
-                artifact("plain", "/work/folder", json!({ "none": {} })),
-                artifact("zip", "/work/folder", json!({ "zip": {} })),
-                artifact("level", "/work/folder", json!({ "tar": { "compressionLevel": 0 } })),
-                { "name": "own", "path": "/work/folder/a", "archive": { "none": {} }, "s3": { "key": "own/key" } },
+                { "name": "tgz", "path": "/data/folder" },
+                artifact("plain", "/data/folder", json!({ "none": {} })),
+                artifact("zip", "/data/folder", json!({ "zip": {} })),
+                artifact("level", "/data/folder", json!({ "tar": { "compressionLevel": 0 } })),
+                { "name": "own", "path": "/data/folder/a", "archive": { "none": {} }, "s3": { "key": "own/key" } },
                 { "name": "layer", "path": "/layer/f" },
                 artifact("layer-plain", "/layer/f", json!({ "none": {} })),
-                { "name": "gone", "path": "/work/gone", "optional": true },
-                { "name": "lost", "path": "/work/lost" },
-                artifact("last", "/work/folder/a", json!({ "none": {} })),
+                { "name": "gone", "path": "/data/gone", "optional": true },
+                { "name": "lost", "path": "/data/lost" },
+                artifact("last", "/data/folder/a", json!({ "none": {} })),
             ] },
         }),
     );
-    pod.write("mainctrfs/work/folder/a", "one");
-    pod.write("mainctrfs/work/folder/deep/b", "two");
-    symlink("/etc/passwd", pod.path("mainctrfs/work/folder/link")).unwrap();
+    pod.write("mainctrfs/data/folder/a", "one");
+    pod.write("mainctrfs/data/folder/deep/b", "two");
+    symlink("/etc/passwd", pod.path("mainctrfs/data/folder/link")).unwrap();
     pod.write("var/run/argo/ctr/main/combined", "log\n");
     let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
     let mut header = tar::Header::new_gnu();
@@ -138,7 +138,7 @@ fn outputs_are_stored_in_every_form_and_come_back() {
     pod.write("var/run/argo/outputs/artifacts/layer/f.tgz", builder.into_inner().unwrap().finish().unwrap());
     let ended = pod.wait();
     assert_eq!(ended.code, 64);
-    assert_eq!(ended.last_words, "cannot save output artifact lost: /work/lost is not there");
+    assert_eq!(ended.last_words, "cannot save output artifact lost: /data/lost is not there");
     let reported = pod.reported();
     let keys: Vec<_> = reported["outputs"]["artifacts"]
         .as_array()
@@ -188,11 +188,11 @@ fn a_large_file_goes_in_parts() {
     let pod = server.pod(
         "sesame",
         json!({ "outputs": { "artifacts": [
-        { "name": "large", "path": "/work/large", "archive": { "none": {} } },
+        { "name": "large", "path": "/data/large", "archive": { "none": {} } },
     ] } }),
     );
     let large: Vec<u8> = (0..20u32 << 20).map(|place| (place % 251) as u8).collect();
-    pod.write("mainctrfs/work/large", &large);
+    pod.write("mainctrfs/data/large", &large);
     pod.wait().is_fine();
     assert!(fs::read(server.object("wf/pod/large")).unwrap() == large);
     let pod = server.pod(

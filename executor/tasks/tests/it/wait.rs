@@ -9,19 +9,19 @@ use serde_json::{Value, json};
 use crate::pod::{Pod, until};
 
 fn parameters(list: Value) -> Value {
-    json!({ "container": { "volumeMounts": [{ "mountPath": "/work" }] }, "outputs": { "parameters": list } })
+    json!({ "container": { "volumeMounts": [{ "mountPath": "/data" }] }, "outputs": { "parameters": list } })
 }
 
 #[test]
 fn parameters_come_from_volumes_and_copies() {
     let pod = Pod::new(parameters(json!([
-        { "name": "v", "valueFrom": { "path": "/work/v" }, "unknown": 1 },
+        { "name": "v", "valueFrom": { "path": "/data/v" }, "unknown": 1 },
         { "name": "l", "valueFrom": { "path": "/tmp/l" } },
-        { "name": "d", "valueFrom": { "path": "/work/none", "default": "default" } },
+        { "name": "d", "valueFrom": { "path": "/data/none", "default": "default" } },
         { "name": "n", "valueFrom": { "path": "/none", "default": 5 } },
         { "name": "s", "valueFrom": { "supplied": {} } },
     ])));
-    pod.write("mainctrfs/work/v", "one\n\n");
+    pod.write("mainctrfs/data/v", "one\n\n");
     pod.write("var/run/argo/outputs/parameters/tmp/l", "two");
     pod.wait().is_fine();
     let reported = pod.reported();
@@ -29,18 +29,18 @@ fn parameters_come_from_volumes_and_copies() {
     let values: Vec<_> = parameters.iter().map(|parameter| parameter["value"].as_str().unwrap()).collect();
     assert_eq!(values, ["one\n", "two", "default", "5"]);
     assert_eq!(parameters[0]["unknown"], 1);
-    assert_eq!(parameters[0]["valueFrom"]["path"], "/work/v");
+    assert_eq!(parameters[0]["valueFrom"]["path"], "/data/v");
 }
 
 #[test]
 fn one_that_is_missing_does_not_lose_the_others() {
     let mut template = parameters(json!([
-        { "name": "gone", "valueFrom": { "path": "/work/gone" } },
-        { "name": "v", "valueFrom": { "path": "/work/v" } },
+        { "name": "gone", "valueFrom": { "path": "/data/gone" } },
+        { "name": "v", "valueFrom": { "path": "/data/v" } },
     ]));
-    template["outputs"]["artifacts"] = json!([{ "name": "a", "path": "/work/v" }]);
+    template["outputs"]["artifacts"] = json!([{ "name": "a", "path": "/data/v" }]);
     let pod = Pod::new(template).with("ARGO_INCLUDE_SCRIPT_OUTPUT", "true");
-    pod.write("mainctrfs/work/v", "one");
+    pod.write("mainctrfs/data/v", "one");
     pod.write("var/run/argo/ctr/main/stdout", "result\n");
     let ended = pod.wait();
     assert_eq!(ended.code, 64);
@@ -51,7 +51,7 @@ fn one_that_is_missing_does_not_lose_the_others() {
     let reported = pod.reported();
     assert_eq!(
         reported["outputs"]["parameters"],
-        json!([{ "name": "v", "value": "one", "valueFrom": { "path": "/work/v" } }])
+        json!([{ "name": "v", "value": "one", "valueFrom": { "path": "/data/v" } }])
     );
     assert_eq!(reported["outputs"]["result"], "result");
 }
@@ -59,24 +59,24 @@ fn one_that_is_missing_does_not_lose_the_others() {
 #[test]
 fn no_link_of_the_users_makes_a_token_an_output() {
     let pod = Pod::new(parameters(json!([
-        { "name": "a", "valueFrom": { "path": "/work/a", "default": "" } },
-        { "name": "b", "valueFrom": { "path": "/work/b", "default": "" } },
+        { "name": "a", "valueFrom": { "path": "/data/a", "default": "" } },
+        { "name": "b", "valueFrom": { "path": "/data/b", "default": "" } },
         { "name": "c", "valueFrom": { "path": "/c", "default": "" } },
-        { "name": "in", "valueFrom": { "path": "/work/in" } },
+        { "name": "in", "valueFrom": { "path": "/data/in" } },
     ])))
     .with("ARGO_INCLUDE_SCRIPT_OUTPUT", "true");
     pod.write("token", "secret");
     let token = pod.path("token");
-    pod.write("mainctrfs/work/real", "inside");
+    pod.write("mainctrfs/data/real", "inside");
     pod.write("var/run/argo/outputs/parameters/x", "");
     fs::create_dir_all(pod.path("var/run/argo/ctr/main")).unwrap();
     for (target, link) in [
-        (token.to_str().unwrap(), "mainctrfs/work/a"),
-        ("../../token", "mainctrfs/work/b"),
+        (token.to_str().unwrap(), "mainctrfs/data/a"),
+        ("../../token", "mainctrfs/data/b"),
         (token.to_str().unwrap(), "var/run/argo/outputs/parameters/c"),
         (token.to_str().unwrap(), "var/run/argo/ctr/main/stdout"),
         // What means something in the container means the same here.
-        ("/work/real", "mainctrfs/work/in"),
+        ("/data/real", "mainctrfs/data/in"),
     ] {
         symlink(target, pod.path(link)).unwrap();
     }
@@ -107,8 +107,8 @@ fn it_ends_when_all_main_containers_have() {
 
 #[test]
 fn sigterm_is_collect_now() {
-    let pod = Pod::new(parameters(json!([{ "name": "v", "valueFrom": { "path": "/work/v" } }])));
-    pod.write("mainctrfs/work/v", "one");
+    let pod = Pod::new(parameters(json!([{ "name": "v", "valueFrom": { "path": "/data/v" } }])));
+    pod.write("mainctrfs/data/v", "one");
     let running = pod.start("wait");
     until("the folder", || pod.has("var/run/argo/ctr/main"));
     running.terminate();
@@ -118,10 +118,10 @@ fn sigterm_is_collect_now() {
 
 #[test]
 fn past_its_deadline_a_step_is_killed_and_collected() {
-    let pod = Pod::new(parameters(json!([{ "name": "v", "valueFrom": { "path": "/work/v" } }])))
+    let pod = Pod::new(parameters(json!([{ "name": "v", "valueFrom": { "path": "/data/v" } }])))
         .with("ARGO_DEADLINE", "2020-01-01T00:00:00Z")
         .with("ARGO_TERMINATION_GRACE_PERIOD_SECONDS", "1");
-    pod.write("mainctrfs/work/v", "one");
+    pod.write("mainctrfs/data/v", "one");
     let running = pod.start("wait");
     let signal = "var/run/argo/ctr/main/signal";
     until("SIGTERM", || pod.has(signal));
