@@ -1,7 +1,7 @@
 //! Small modules, and what OPA 1.4.2 says of them.
 #![expect(clippy::unwrap_used, reason = "clippy.toml excuses test functions, not what they call")]
 
-use emissary_policy::rego::{Input, Module, Modules, Policies, RequestInputs, Version};
+use emissary_policy::rego::{Host, Input, Module, Modules, Policies, RequestInputs, Version};
 use emissary_policy::{Decision, Kind, Operation, Request, User};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
@@ -39,7 +39,7 @@ fn ours(probe: &Probe) -> Result<Option<Value>, String> {
         probe.modules.iter().map(|(name, text)| Module { name: name.clone(), text: text.clone() }).collect();
     let version = if probe.v0 { Version::V0 } else { Version::V1 };
     let mut modules =
-        Modules::compile(&modules, version, &Input::new(&probe.data)).map_err(|error| error.to_string())?;
+        Modules::compile(&modules, version, Host::Opa, &Input::new(&probe.data)).map_err(|error| error.to_string())?;
     modules.evaluate(&probe.query, &Input::new(&probe.input)).map_err(|error| error.to_string())
 }
 

@@ -14,10 +14,10 @@
 
 use super::CompileError;
 use super::builtins::RENAMED;
+use super::syntax::{children, root};
 use regorus::Source;
 use regorus::unstable::{
-    AssignOp, BoolOp, Expr, Lexer, Literal, LiteralStmt, Module, Parser, Query, Ref, Rule, RuleBody, RuleHead, Span,
-    TokenKind,
+    AssignOp, BoolOp, Expr, Lexer, Literal, LiteralStmt, Module, Parser, Query, Rule, RuleBody, RuleHead, Span, TokenKind,
 };
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -35,17 +35,34 @@ pub(super) struct Normalised {
     pub(super) rules: BTreeSet<String>,
 }
 
-/// Respells a module.
-pub(super) fn normalise(name: &str, text: &str, v0: bool) -> Result<Normalised, CompileError> {
-    let text = split(name, text)?;
-    let source = source(name, &text)?;
-    let module = parse(&source, v0)?;
-    let rules = rules(&module).map(str::to_owned).collect();
-    let mut rewriter = Rewriter { text: &text, edits: Vec::new(), variables: 0, names: names(&module) };
-    for rule in &module.policy {
-        rewriter.rule(rule);
+/// A module as its author wrote it, as far as regorus can read that.
+#[derive(Debug)]
+pub(super) struct Written {
+    text: String,
+    pub(super) syntax: Module,
+    /// Whether it is in Rego before OPA 1.0.
+    pub(super) is_v0: bool,
+}
+
+impl Written {
+    /// Reads a module.
+    pub(super) fn read(name: &str, text: &str, is_v0: bool) -> Result<Self, CompileError> {
+        let text = split(name, text)?;
+        let source = source(name, &text)?;
+        let syntax = parse(&source, is_v0)?;
+        Ok(Self { text, syntax, is_v0 })
     }
-    Ok(Normalised { text: rewriter.apply(), rules })
+
+    /// Respells it.
+    pub(super) fn normalise(&self) -> Normalised {
+        let Self { text, syntax, .. } = self;
+        let rules = rules(syntax).map(str::to_owned).collect();
+        let mut rewriter = Rewriter { text, edits: Vec::new(), variables: 0, names: names(syntax) };
+        for rule in &syntax.policy {
+            rewriter.rule(rule);
+        }
+        Normalised { text: rewriter.apply(), rules }
+    }
 }
 
 fn source(name: &str, text: &str) -> Result<Source, CompileError> {
@@ -146,15 +163,6 @@ fn rules(module: &Module) -> impl Iterator<Item = &str> {
         | Rule::Default { refr, .. } => root(refr).map(Span::text),
         Rule::Spec { head: RuleHead::Func { .. }, .. } => None,
     })
-}
-
-/// The variable that a reference begins with.
-fn root(expression: &Expr) -> Option<&Span> {
-    match expression {
-        Expr::Var { span, .. } => Some(span),
-        Expr::RefDot { refr, .. } | Expr::RefBrack { refr, .. } => root(refr),
-        _ => None,
-    }
 }
 
 #[derive(Debug)]
@@ -413,40 +421,6 @@ impl Rewriter<'_> {
         self.edits = others;
         within.iter_mut().for_each(|edit| (edit.start, edit.end) = (edit.start - start, edit.end - start));
         apply(self.text.get(start..end).unwrap_or_default(), within)
-    }
-}
-
-/// The expressions and the query right below an expression.
-fn children(expression: &Expr) -> (Vec<&Expr>, Option<&Query>) {
-    fn all(items: &[Ref<Expr>]) -> Vec<&Expr> {
-        items.iter().map(AsRef::as_ref).collect()
-    }
-    match expression {
-        Expr::Array { items, .. } | Expr::Set { items, .. } => (all(items), None),
-        Expr::Object { fields, .. } => {
-            (fields.iter().flat_map(|(_, key, value)| [key.as_ref(), value.as_ref()]).collect(), None)
-        }
-        Expr::ArrayCompr { term, query, .. } | Expr::SetCompr { term, query, .. } => {
-            (vec![term.as_ref()], Some(query.as_ref()))
-        }
-        Expr::ObjectCompr { key, value, query, .. } => (vec![key.as_ref(), value.as_ref()], Some(query.as_ref())),
-        Expr::Call { params, .. } => (all(params), None),
-        Expr::UnaryExpr { expr, .. } => (vec![expr.as_ref()], None),
-        Expr::RefDot { refr, .. } => (vec![refr.as_ref()], None),
-        Expr::RefBrack { refr, index, .. } => (vec![refr.as_ref(), index.as_ref()], None),
-        Expr::BinExpr { lhs, rhs, .. }
-        | Expr::BoolExpr { lhs, rhs, .. }
-        | Expr::ArithExpr { lhs, rhs, .. }
-        | Expr::AssignExpr { lhs, rhs, .. } => (vec![lhs.as_ref(), rhs.as_ref()], None),
-        Expr::Membership { key, value, collection, .. } => {
-            (key.iter().chain([value, collection]).map(AsRef::as_ref).collect(), None)
-        }
-        Expr::String { .. }
-        | Expr::RawString { .. }
-        | Expr::Number { .. }
-        | Expr::Bool { .. }
-        | Expr::Null { .. }
-        | Expr::Var { .. } => (Vec::new(), None),
     }
 }
 
