@@ -162,7 +162,10 @@ impl Modules {
         self.engine.set_input(input.0.clone());
         // A rule is compiled, a query is parsed each time.
         let value = match self.rules.contains(reference) {
-            true => self.engine.eval_rule(reference.to_owned()),
+            // One that is made of parts, such as `a.b`, is no rule to regorus.
+            true => self.engine.eval_rule(reference.to_owned()).or_else(|error| {
+                if error.to_string().contains("not a valid rule path") { self.query(reference) } else { Err(error) }
+            }),
             false => self.query(reference),
         };
         // Nobody reads them, and they add up.

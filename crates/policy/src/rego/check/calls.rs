@@ -40,18 +40,68 @@ pub(super) fn undefined(modules: &[Parsed<'_>], names: &Names<'_>, host: Host) -
         let is_taken = |arity: usize| given == arity || given == arity + 1;
         let what = match (own, functions::find(&name)) {
             (Some(arity), _) if is_taken(arity) => return,
-            // It prints whatever it is given.
-            (None, _) if name == "print" => return,
+            (None, Some(_)) if path.as_deref().is_some_and(|path| names.has(path)) => {
+                arities(&path.unwrap_or(name), 0, given)
+            }
+            // It prints whatever it is given; and what OPA itself uses is no policy's.
+            (None, _) if name == "print" || name.starts_with("internal.") => return,
             (None, Some(_)) if host == Host::Gatekeeper && name == "http.send" => format!("undefined function {name}"),
             (None, Some(function)) if is_taken(function.arguments.len()) => return,
             (None, None) if host == Host::Gatekeeper && name == "external_data" => return,
+            (Some(arity), _) => arities(&path.unwrap_or(name), arity, given),
+            (None, Some(_)) => format!("{name}: arity mismatch"),
             (None, None) => format!("undefined function {}", path.unwrap_or(name)),
-            _ => format!("{name}: arity mismatch"),
         };
         problems.push(Problem::at(call.span(), "type_error", &what));
     });
     problems
 }
+
+fn arities(name: &str, arity: usize, given: usize) -> String {
+    let plural = if given == 1 { "" } else { "s" };
+    format!("function {name} has arity {arity}, got {given} argument{plural}")
+}
+
+/// Functions that are not called where they stand, and those that modules of OPA 1.0 must not call any more.
+pub(super) fn misused(modules: &[Parsed<'_>], names: &Names<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (module, Parsed { syntax, is_v0 }) in modules.iter().enumerate() {
+        let is_strict = !is_v0 || syntax.rego_v1;
+        for rule in &syntax.policy {
+            each_expression(rule, &mut |expression, scope| {
+                let what = match expression {
+                    Expr::Call { fcn, .. } => {
+                        let is_old = is_strict && DEPRECATED.contains(&name(fcn).as_str());
+                        let is_theirs = builtin(fcn, names, module).is_some();
+                        (is_old && is_theirs)
+                            .then(|| format!("deprecated built-in function calls in expression: {}", name(fcn)))
+                    }
+                    _ => names
+                        .meaning(module, expression, scope)
+                        .filter(|path| names.arity(path).is_some())
+                        .map(|path| format!("function {path} used as reference, not called")),
+                };
+                problems.extend(what.map(|what| Problem::at(expression.span(), "type_error", &what)));
+            });
+        }
+    }
+    problems
+}
+
+/// What OPA 1.0 takes from older modules alone.
+const DEPRECATED: [&str; 11] = [
+    "all",
+    "any",
+    "cast_array",
+    "cast_boolean",
+    "cast_null",
+    "cast_object",
+    "cast_set",
+    "cast_string",
+    "net.cidr_overlap",
+    "re_match",
+    "set_diff",
+];
 
 pub(super) fn mistyped(modules: &[Parsed<'_>], names: &Names<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -80,7 +130,8 @@ pub(super) fn mistyped(modules: &[Parsed<'_>], names: &Names<'_>) -> Vec<Problem
                     }
                     _ => None,
                 };
-                let problem = |name| Problem::at(expression.span(), "type_error", &format!("{name}: invalid argument(s)"));
+                let problem =
+                    |name| Problem::at(expression.span(), "type_error", &format!("{name}: invalid argument(s)"));
                 problems.extend(operator.map(problem));
             });
         }

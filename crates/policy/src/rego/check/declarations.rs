@@ -1,15 +1,16 @@
 //! Variables that are declared twice, in vain or too late, and heads that are none.
 
-use super::scope::pattern;
+use super::scope::{declared_by, pattern};
 use super::{Parsed, Problem};
 use crate::rego::syntax::{Parts, Path, children};
-use regorus::unstable::{AssignOp, Expr, Literal, Query, Rule, RuleHead, Span};
+use regorus::unstable::{AssignOp, Expr, Literal, Module, Query, Rule, RuleHead, Span};
 use std::collections::BTreeSet;
 
 pub(super) fn problems(modules: &[Parsed<'_>]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for Parsed { syntax, is_v0 } in modules {
         let mut finder = Finder { is_strict: !is_v0 || syntax.rego_v1, problems: &mut problems };
+        finder.imports(syntax);
         syntax.policy.iter().for_each(|rule| finder.rule(rule));
     }
     problems
@@ -30,6 +31,20 @@ struct Finder<'p> {
 }
 
 impl Finder<'_> {
+    /// Two of one name, which only modules before OPA 1.0 may have.
+    fn imports(&mut self, syntax: &Module) {
+        let mut names = BTreeSet::new();
+        for import in syntax.imports.iter().filter(|_| self.is_strict) {
+            let last = Path::of(&import.refr).and_then(|path| path.steps.last().copied());
+            let name = import.r#as.as_ref().map(Span::text).or(last).unwrap_or_default();
+            let is_language = Path::of(&import.refr).is_some_and(|path| matches!(path.root.text(), "future" | "rego"));
+            if !is_language && !names.insert(name) {
+                let what = format!("import must not shadow import of {name}");
+                self.problems.push(Problem::at(&import.span, "compile_error", &what));
+            }
+        }
+    }
+
     fn rule(&mut self, rule: &Rule) {
         let parts = Parts::of(rule);
         if let Rule::Spec { head: RuleHead::Compr { assign: None, .. }, bodies, .. } = rule
@@ -40,9 +55,18 @@ impl Finder<'_> {
             let what = "var cannot be used for rule name";
             self.problems.push(Problem::at(parts.name.span(), "parse_error", what));
         }
+        if let Rule::Default { value, .. } = rule {
+            let mut variables = BTreeSet::new();
+            all(value, &mut variables);
+            if !variables.is_empty() {
+                let what = "illegal default rule (value cannot contain var)";
+                self.problems.push(Problem::at(value.span(), "parse_error", what));
+            }
+            return;
+        }
         let mut arguments = Vec::new();
         parts.arguments.into_iter().flatten().for_each(|argument| pattern(argument, &mut arguments));
-        arguments.iter().for_each(|argument| self.hides(argument));
+        arguments.iter().for_each(|argument| self.hides(argument, "args"));
         let known: Vec<(&str, How)> = arguments.iter().map(|argument| (argument.text(), How::Argument)).collect();
         for body in parts.bodies {
             let value = body.assign.iter().map(|assign| assign.value.as_ref());
@@ -53,9 +77,9 @@ impl Finder<'_> {
         heads.for_each(|expression| self.expression(expression));
     }
 
-    fn hides(&mut self, name: &Span) {
+    fn hides(&mut self, name: &Span, what: &str) {
         if self.is_strict && matches!(name.text(), "input" | "data") {
-            let what = format!("variables must not shadow {} (use a different variable name)", name.text());
+            let what = format!("{what} must not shadow {} (use a different variable name)", name.text());
             self.problems.push(Problem::at(name, "compile_error", &what));
         }
     }
@@ -65,26 +89,19 @@ impl Finder<'_> {
         let mut known: Vec<(&str, How)> = known.to_vec();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         for statement in &query.stmts {
-            let mut here = Vec::new();
             let how = match &statement.literal {
-                Literal::SomeVars { vars, .. } => {
-                    here.extend(vars);
-                    How::Declared
-                }
-                Literal::SomeIn { key, value, .. } => {
-                    key.iter().chain([value]).for_each(|expression| pattern(expression, &mut here));
-                    How::Declared
-                }
+                Literal::SomeVars { .. } | Literal::SomeIn { .. } => How::Declared,
                 Literal::Expr { expr, .. } => {
-                    if let Expr::AssignExpr { op: AssignOp::ColEq, lhs, .. } = expr.as_ref() {
-                        pattern(lhs, &mut here);
+                    // What is assigned cannot be made of itself.
+                    if let Expr::AssignExpr { op: AssignOp::ColEq, rhs, .. } = expr.as_ref() {
+                        direct(rhs, &mut seen);
                     }
                     How::Assigned
                 }
                 Literal::NotExpr { .. } | Literal::Every { .. } => How::Assigned,
             };
-            for name in here.iter().filter(|name| name.text() != "_") {
-                self.hides(name);
+            for name in declared_by(statement).into_iter().filter(|name| name.text() != "_") {
+                self.hides(name, "variables");
                 let before = known.iter().find(|(known, _)| *known == name.text()).map(|(_, how)| *how);
                 let what = match (before, how) {
                     (Some(How::Argument), _) => format!("arg {} redeclared", name.text()),

@@ -12,6 +12,8 @@ mod recursion;
 mod safety;
 mod scope;
 
+pub(super) use scope::{declared, each_expression};
+
 use super::CompileError;
 use regorus::unstable::{Module as Syntax, Span};
 
@@ -46,22 +48,28 @@ impl Problem {
     }
 }
 
+/// How many arguments a function of OPA's takes.
+pub(super) fn arity(name: &str) -> Option<usize> {
+    functions::find(name).map(|function| function.arguments.len())
+}
+
 /// Checks modules that see each other.
 ///
 /// # Errors
 /// What OPA, or Gatekeeper, says of them.
 pub(super) fn check(modules: &[Parsed<'_>], host: Host) -> Result<(), CompileError> {
     let names = names::Names::of(modules);
-    let stages: [&dyn Fn() -> Vec<Problem>; 6] = [
+    let stages: [&dyn Fn() -> Vec<Problem>; 8] = [
         &|| names.forbidden(modules, host),
         &|| declarations::problems(modules),
         &|| names.conflicts(),
         &|| calls::undefined(modules, &names, host),
         &|| safety::problems(modules, &names),
         &|| recursion::problems(modules, &names),
+        &|| calls::mistyped(modules, &names),
+        &|| calls::misused(modules, &names),
     ];
-    let types: &dyn Fn() -> Vec<Problem> = &|| calls::mistyped(modules, &names);
-    for stage in stages.into_iter().chain([types]) {
+    for stage in stages {
         let mut problems = stage();
         if problems.is_empty() {
             continue;

@@ -1,7 +1,7 @@
 //! Which rules there are, and what a reference means.
 
-use super::{Host, Parsed, Problem};
 use super::scope::{Scope, each_expression};
+use super::{Host, Parsed, Problem};
 use crate::rego::syntax::{Parts, Path};
 use regorus::unstable::{Expr, Rule, RuleHead, Span};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Value,
     /// A set, element by element.
     Set,
+    /// An object, part by part.
+    Object,
     /// A value for so many arguments.
     Function(usize),
 }
@@ -69,8 +71,7 @@ impl<'m> Names<'m> {
                 });
                 match rule.as_ref() {
                     Rule::Default { .. } => named.defaults += 1,
-                    // A part of an object: other rules may give other parts.
-                    Rule::Spec { .. } if !is_whole => {}
+                    Rule::Spec { .. } if !is_whole => _ = named.kinds.insert(Kind::Object),
                     Rule::Spec { head: RuleHead::Compr { .. }, .. } => _ = named.kinds.insert(Kind::Value),
                     Rule::Spec { head: RuleHead::Set { .. }, .. } => _ = named.kinds.insert(Kind::Set),
                     Rule::Spec { head: RuleHead::Func { args, .. }, .. } => {
@@ -101,6 +102,11 @@ impl<'m> Names<'m> {
         (path == "data" || path.starts_with("data.")).then_some(path)
     }
 
+    /// Whether there is a rule of that path, function or not.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.rules.contains_key(path)
+    }
+
     /// How many arguments a function of the modules takes, by its path.
     pub(super) fn arity(&self, path: &str) -> Option<usize> {
         self.rules.get(path)?.kinds.iter().find_map(|kind| match kind {
@@ -127,9 +133,16 @@ impl<'m> Names<'m> {
             if *defaults > 1 {
                 problems.push(Problem::at(at, "type_error", &format!("multiple default rules {path} found")));
             }
+            let package = path.strip_prefix("data.").unwrap_or(path);
             if self.packages.contains(path) {
-                let what = format!("package {} conflicts with rule of that name", &path["data.".len()..]);
+                let what = format!("package {package} conflicts with rule of that name");
                 problems.push(Problem::at(at, "type_error", &what));
+            }
+            let below = format!("{path}.");
+            let is_part = kinds.iter().all(|kind| *kind == Kind::Object) && *defaults == 0;
+            let other = self.rules.range(below.clone()..).next().map(|(other, _)| other);
+            if let Some(other) = other.filter(|other| !is_part && other.starts_with(&below)) {
+                problems.push(Problem::at(at, "type_error", &format!("rule {path} conflicts with rule {other}")));
             }
         }
         problems

@@ -5,38 +5,60 @@
 
 use super::calls::arity;
 use super::names::Names;
-use super::scope::{declared, pattern};
+use super::scope::{assigned, declared, declared_by, pattern};
 use super::{Parsed, Problem};
 use crate::rego::syntax::{Parts, children, root};
 use regorus::unstable::{AssignOp, Expr, Literal, LiteralStmt, Query, Span};
 use std::collections::{BTreeMap, BTreeSet};
 
-type Set<'q> = BTreeSet<&'q str>;
+/// A variable: its name, and of `_` the place, since each is another one.
+type Variable<'q> = (&'q str, u32);
+type Set<'q> = BTreeSet<Variable<'q>>;
+
+fn variable(span: &Span) -> Variable<'_> {
+    let name = span.text();
+    (name, if name == "_" { span.start } else { 0 })
+}
 
 pub(super) fn problems(modules: &[Parsed<'_>], names: &Names<'_>) -> Vec<Problem> {
-    let mut found = BTreeMap::new();
+    let mut found = Vec::new();
     for (module, Parsed { syntax, .. }) in modules.iter().enumerate() {
-        let mut finder = Finder { names, module, found: &mut found };
         for rule in &syntax.policy {
+            let mut finder = Finder { names, module, found: BTreeMap::new() };
             let parts = Parts::of(rule);
             let mut arguments = Vec::new();
             parts.arguments.into_iter().flatten().for_each(|argument| pattern(argument, &mut arguments));
-            let arguments: Set<'_> = arguments.into_iter().map(Span::text).collect();
-            let none = Body { safe: arguments.clone(), own: arguments.clone() };
-            let heads: Vec<&Expr> = parts.results.iter().copied().chain([parts.name]).collect();
+            let arguments: Set<'_> = arguments.into_iter().map(variable).collect();
+            let outside = Body { safe: arguments.clone(), own: arguments };
+            let mut heads = parts.results.clone();
+            brackets(parts.name, &mut heads);
             for (n, body) in parts.bodies.iter().enumerate() {
                 let value = body.assign.iter().map(|assign| assign.value.as_ref());
                 // An `else` that gives a value of its own does without the head's.
                 let has_own = body.assign.is_some() && n > 0;
-                let all: Vec<&Expr> = if has_own { value.collect() } else { heads.iter().copied().chain(value).collect() };
-                finder.closure(&body.query, &all, &none);
+                let all: Vec<&Expr> =
+                    if has_own { value.collect() } else { heads.iter().copied().chain(value).collect() };
+                finder.closure(&body.query, &all, &outside);
             }
             if parts.bodies.is_empty() {
-                finder.statements(&[], &heads, none);
+                finder.statements(&[], &heads, outside);
             }
+            found.extend(finder.told());
         }
     }
-    found.into_values().collect()
+    found
+}
+
+/// What the reference in a head is indexed by.
+fn brackets<'e>(name: &'e Expr, found: &mut Vec<&'e Expr>) {
+    match name {
+        Expr::RefDot { refr, .. } => brackets(refr, found),
+        Expr::RefBrack { refr, index, .. } => {
+            brackets(refr, found);
+            found.push(index);
+        }
+        _ => {}
+    }
 }
 
 /// What is known in a body.
@@ -51,17 +73,24 @@ struct Body<'q> {
 struct Finder<'f, 'q> {
     names: &'f Names<'f>,
     module: usize,
-    /// By place, so that each is told once.
-    found: &'f mut BTreeMap<(String, u32, &'q str), Problem>,
+    /// Where each unsafe variable is first, and whether it is one that an assignment declares.
+    found: BTreeMap<Variable<'q>, (&'q Span, bool)>,
 }
 
 impl<'q> Finder<'_, 'q> {
+    /// Each variable once; those that are assigned something unsafe only where nothing else is wrong.
+    fn told(self) -> impl Iterator<Item = Problem> {
+        let is_all = self.found.values().all(|(_, is_assigned)| *is_assigned);
+        let told = self.found.into_values().filter(move |(_, is_assigned)| is_all || !is_assigned);
+        told.map(|(span, _)| Problem::at(span, "unsafe_var_error", &format!("var {} is unsafe", span.text())))
+    }
+
     /// A body and what is made of its variables.
     fn closure(&mut self, query: &'q Query, results: &[&'q Expr], outside: &Body<'q>) {
         let mut body = outside.clone();
         for name in declared(query) {
-            body.own.insert(name.text());
-            body.safe.remove(name.text());
+            body.own.insert(variable(name));
+            body.safe.remove(&variable(name));
         }
         self.statements(&query.stmts, results, body);
     }
@@ -69,19 +98,23 @@ impl<'q> Finder<'_, 'q> {
     fn statements(&mut self, statements: &'q [LiteralStmt], results: &[&'q Expr], mut body: Body<'q>) {
         let mut all = Set::new();
         let mut left: Vec<&LiteralStmt> = statements.iter().collect();
-        left.iter().for_each(|statement| self.statement_needs(statement, &body, &mut |span| _ = all.insert(span.text())));
+        left.iter()
+            .for_each(|statement| self.statement_needs(statement, &body, &mut |span| _ = all.insert(variable(span))));
         loop {
             let before = left.len();
             left.retain(|statement| {
                 let given = self.gives(statement, &body);
                 let mut is_ready = true;
-                let mut need = |span: &Span| is_ready &= body.safe.contains(span.text()) || given.contains(span.text());
+                let mut need =
+                    |span| is_ready &= body.safe.contains(&variable(span)) || given.contains(&variable(span));
                 self.statement_needs(statement, &body, &mut need);
                 // What a body within needs of this one has to be there before.
                 each_closure(statement, &mut |query, results| {
                     let mut inner = Set::new();
                     closure_variables(query, results, &mut inner);
-                    is_ready &= inner.iter().all(|name| !all.contains(name) || body.safe.contains(name) || given.contains(name));
+                    is_ready &= inner
+                        .iter()
+                        .all(|name| !all.contains(name) || body.safe.contains(name) || given.contains(name));
                 });
                 if is_ready {
                     body.safe.extend(given);
@@ -101,30 +134,30 @@ impl<'q> Finder<'_, 'q> {
                 break;
             }
         }
-        for statement in left {
-            let mut unsafe_ones = Vec::new();
-            self.statement_needs(statement, &body, &mut |span| unsafe_ones.push(span));
-            self.tell(&unsafe_ones, &body);
-        }
-        for statement in statements {
-            self.statement_closures(statement, &body);
-        }
-        results.iter().for_each(|result| self.head(result, &body));
-    }
-
-    /// What is made of variables: all of them need values.
-    fn head(&mut self, expression: &'q Expr, body: &Body<'q>) {
+        let assigned: Set<'_> = statements.iter().flat_map(assigned).map(variable).collect();
         let mut needed = Vec::new();
-        self.needs(expression, body, &mut |span| needed.push(span));
-        self.tell(&needed, body);
-        self.closures(expression, body);
-    }
-
-    fn tell(&mut self, needed: &[&'q Span], body: &Body<'q>) {
-        for span in needed.iter().filter(|span| !body.safe.contains(span.text())) {
-            let problem = Problem::at(span, "unsafe_var_error", &format!("var {} is unsafe", span.text()));
-            self.found.entry((problem.file.clone(), problem.line, span.text())).or_insert(problem);
+        for statement in left {
+            self.statement_needs(statement, &body, &mut |span| needed.push(span));
         }
+        results.iter().for_each(|result| self.needs(result, &body, &mut |span| needed.push(span)));
+        for span in needed.into_iter().filter(|span| !body.safe.contains(&variable(span))) {
+            let first = statements.iter().find_map(|statement| occurrence(statement, variable(span))).unwrap_or(span);
+            let is_assigned = assigned.contains(&variable(span));
+            self.found.entry(variable(span)).or_insert((first, is_assigned));
+        }
+        // What is declared behind a body within this one has another meaning in there.
+        let mut late: Vec<Set<'_>> = Vec::with_capacity(statements.len());
+        for statement in statements.iter().rev() {
+            let mut names: Set<'_> = late.last().cloned().unwrap_or_default();
+            names.extend(declared_by(statement).into_iter().map(variable));
+            late.push(names);
+        }
+        for (statement, late) in statements.iter().zip(late.into_iter().rev()) {
+            let mut before = body.clone();
+            before.safe.retain(|name| !late.contains(name));
+            self.statement_closures(statement, &before);
+        }
+        results.iter().for_each(|result| self.closures(result, &body));
     }
 
     fn closures(&mut self, expression: &'q Expr, body: &Body<'q>) {
@@ -145,8 +178,8 @@ impl<'q> Finder<'_, 'q> {
                 self.closures(domain, body);
                 let mut inner = body.clone();
                 for name in key.iter().chain([value]) {
-                    inner.own.insert(name.text());
-                    inner.safe.insert(name.text());
+                    inner.own.insert(variable(name));
+                    inner.safe.insert(variable(name));
                 }
                 self.closure(query, &[], &inner);
             }
@@ -155,7 +188,7 @@ impl<'q> Finder<'_, 'q> {
 
     /// Whether a variable is one of the rule's, and not a name from outside.
     fn is_own(&self, name: &str, body: &Body<'_>) -> bool {
-        name != "_" && (body.own.contains(name) || !self.names.is_global(self.module, name))
+        body.own.contains(&(name, 0)) || !self.names.is_global(self.module, name)
     }
 
     fn statement_needs<'e>(&self, statement: &'e LiteralStmt, body: &Body<'_>, need: &mut dyn FnMut(&'e Span)) {
@@ -185,7 +218,7 @@ impl<'q> Finder<'_, 'q> {
     fn is_safe(&self, expression: &Expr, body: &Body<'_>, given: &Set<'_>) -> bool {
         let mut is_safe = true;
         self.needs(expression, body, &mut |span| {
-            is_safe &= body.safe.contains(span.text()) || given.contains(span.text());
+            is_safe &= body.safe.contains(&variable(span)) || given.contains(&variable(span));
         });
         is_safe
     }
@@ -193,6 +226,7 @@ impl<'q> Finder<'_, 'q> {
     /// The variables that a statement gives values, by what has values before.
     fn gives(&self, statement: &'q LiteralStmt, body: &Body<'q>) -> Set<'q> {
         let mut given = Set::new();
+        statement.with_mods.iter().for_each(|with| self.indices(&with.r#as, body, &mut given));
         match &statement.literal {
             Literal::SomeVars { .. } | Literal::NotExpr { .. } => {}
             Literal::SomeIn { key, value, collection, .. } => {
@@ -211,7 +245,8 @@ impl<'q> Finder<'_, 'q> {
                     }
                     Expr::Call { fcn, params, .. } => {
                         let arity = arity(fcn, self.names, self.module);
-                        if let Some((last, inputs)) = params.split_last().filter(|(_, inputs)| arity == Some(inputs.len()))
+                        if let Some((last, inputs)) =
+                            params.split_last().filter(|(_, inputs)| arity == Some(inputs.len()))
                             && inputs.iter().all(|input| self.is_safe(input, body, &given))
                         {
                             self.all(last, body, &mut given);
@@ -228,7 +263,8 @@ impl<'q> Finder<'_, 'q> {
     fn indices(&self, expression: &'q Expr, body: &Body<'q>, given: &mut Set<'q>) {
         if matches!(expression, Expr::RefBrack { .. } | Expr::RefDot { .. }) {
             let begins = root(expression).map(Span::text);
-            let is_known = begins.is_none_or(|name| !self.is_own(name, body) || body.safe.contains(name) || given.contains(name));
+            let has_value = |name| body.safe.contains(&(name, 0)) || given.contains(&(name, 0));
+            let is_known = begins.is_none_or(|name| !self.is_own(name, body) || has_value(name));
             if is_known {
                 self.steps(expression, body, given);
             }
@@ -270,7 +306,7 @@ impl<'q> Finder<'_, 'q> {
     fn all(&self, taken: &'q Expr, body: &Body<'q>, given: &mut Set<'q>) {
         let mut variables = Vec::new();
         pattern(taken, &mut variables);
-        given.extend(variables.into_iter().map(Span::text).filter(|name| self.is_own(name, body)));
+        given.extend(variables.into_iter().map(variable).filter(|(name, _)| self.is_own(name, body)));
     }
 }
 
@@ -299,7 +335,7 @@ fn each_closure<'q>(statement: &'q LiteralStmt, visit: &mut dyn FnMut(&'q Query,
 fn closure_variables<'q>(query: &'q Query, results: &[&'q Expr], found: &mut Set<'q>) {
     fn below<'q>(expression: &'q Expr, found: &mut Set<'q>) {
         if let Expr::Var { span, .. } = expression {
-            found.insert(span.text());
+            found.insert(variable(span));
         }
         let (expressions, query) = children(expression);
         match query {
@@ -321,13 +357,44 @@ fn closure_variables<'q>(query: &'q Query, results: &[&'q Expr], found: &mut Set
                 below(domain, &mut own);
                 let mut inner = Set::new();
                 closure_variables(query, &[], &mut inner);
-                key.iter().chain([value]).for_each(|name| _ = inner.remove(name.text()));
+                key.iter().chain([value]).for_each(|name| _ = inner.remove(&variable(name)));
                 own.extend(inner);
             }
         }
     }
     for name in declared(query) {
-        own.remove(name.text());
+        own.remove(&variable(name));
     }
     found.extend(own);
+}
+
+/// Where a variable is first in a statement, bodies included.
+fn occurrence<'q>(statement: &'q LiteralStmt, wanted: Variable<'_>) -> Option<&'q Span> {
+    fn below<'q>(expression: &'q Expr, wanted: Variable<'_>) -> Option<&'q Span> {
+        if let Expr::Var { span, .. } = expression
+            && variable(span) == wanted
+        {
+            return Some(span);
+        }
+        let (expressions, query) = children(expression);
+        let within = query.into_iter().flat_map(|query| &query.stmts);
+        expressions
+            .into_iter()
+            .find_map(|child| below(child, wanted))
+            .or_else(|| within.into_iter().find_map(|statement| occurrence(statement, wanted)))
+    }
+    let (expressions, query): (Vec<&Expr>, Option<&Query>) = match &statement.literal {
+        Literal::SomeVars { .. } => (Vec::new(), None),
+        Literal::SomeIn { key, value, collection, .. } => {
+            (key.iter().chain([value, collection]).map(AsRef::as_ref).collect(), None)
+        }
+        Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => (vec![expr.as_ref()], None),
+        Literal::Every { domain, query, .. } => (vec![domain.as_ref()], Some(query)),
+    };
+    let with = statement.with_mods.iter().map(|with| with.r#as.as_ref());
+    expressions
+        .into_iter()
+        .chain(with)
+        .find_map(|expression| below(expression, wanted))
+        .or_else(|| query?.stmts.iter().find_map(|statement| occurrence(statement, wanted)))
 }

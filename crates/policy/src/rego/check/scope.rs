@@ -1,12 +1,12 @@
 //! Which variables are a rule's own, where.
 
 use crate::rego::syntax::{Parts, Path, children};
-use regorus::unstable::{AssignOp, Expr, Literal, Query, Rule, Span};
+use regorus::unstable::{AssignOp, Expr, Literal, LiteralStmt, Query, Rule, Span};
 use std::collections::BTreeSet;
 
 /// The variables that hide what has their name outside, the innermost last.
 #[derive(Debug, Default)]
-pub(super) struct Scope<'r>(Vec<BTreeSet<&'r str>>);
+pub(in crate::rego) struct Scope<'r>(Vec<BTreeSet<&'r str>>);
 
 impl Scope<'_> {
     pub(super) fn has(&self, name: &str) -> bool {
@@ -24,31 +24,40 @@ pub(super) fn pattern<'r>(expression: &'r Expr, found: &mut Vec<&'r Span>) {
     }
 }
 
-/// The variables that the statements of a body declare, in their order.
-pub(super) fn declared(query: &Query) -> Vec<&Span> {
+/// The variables that a statement assigns with `:=`.
+pub(super) fn assigned(statement: &LiteralStmt) -> Vec<&Span> {
     let mut found = Vec::new();
-    for statement in &query.stmts {
-        match &statement.literal {
-            Literal::SomeVars { vars, .. } => found.extend(vars),
-            Literal::SomeIn { key, value, .. } => {
-                key.iter().chain([value]).for_each(|expression| pattern(expression, &mut found));
-            }
-            Literal::Expr { expr, .. } => {
-                if let Expr::AssignExpr { op: AssignOp::ColEq, lhs, .. } = expr.as_ref() {
-                    pattern(lhs, &mut found);
-                }
-            }
-            Literal::NotExpr { .. } | Literal::Every { .. } => {}
-        }
+    if let Literal::Expr { expr, .. } = &statement.literal
+        && let Expr::AssignExpr { op: AssignOp::ColEq, lhs, .. } = expr.as_ref()
+    {
+        pattern(lhs, &mut found);
     }
     found
 }
 
+/// The variables that a statement declares.
+pub(super) fn declared_by(statement: &LiteralStmt) -> Vec<&Span> {
+    let mut found = Vec::new();
+    match &statement.literal {
+        Literal::SomeVars { vars, .. } => found.extend(vars),
+        Literal::SomeIn { key, value, .. } => {
+            key.iter().chain([value]).for_each(|expression| pattern(expression, &mut found));
+        }
+        Literal::Expr { .. } | Literal::NotExpr { .. } | Literal::Every { .. } => found = assigned(statement),
+    }
+    found
+}
+
+/// The variables that the statements of a body declare, in their order.
+pub(in crate::rego) fn declared(query: &Query) -> impl Iterator<Item = &Span> {
+    query.stmts.iter().flat_map(declared_by)
+}
+
 /// What is called with each expression, and the variables that are the rule's own there.
-type Visit<'f, 'r> = dyn FnMut(&'r Expr, &Scope<'r>) + 'f;
+pub(in crate::rego) type Visit<'f, 'r> = dyn FnMut(&'r Expr, &Scope<'r>) + 'f;
 
 /// All expressions of a rule; a reference as a whole, and then what it is indexed by.
-pub(super) fn each_expression<'r>(rule: &'r Rule, visit: &mut Visit<'_, 'r>) {
+pub(in crate::rego) fn each_expression<'r>(rule: &'r Rule, visit: &mut Visit<'_, 'r>) {
     let parts = Parts::of(rule);
     let mut scope = Scope::default();
     let mut own = Vec::new();
