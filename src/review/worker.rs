@@ -339,3 +339,31 @@ fn put(
         _ => Err(Ended { why: "it says what nobody asked".to_owned(), at: String::new() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread::sleep;
+
+    const DEADLINE: Duration = Duration::from_millis(40);
+
+    /// Whether a command is given up within so many looks.
+    fn is_given_up(script: &str, looks: u32) -> bool {
+        let mut child = Command::new("sh").args(["-c", script]).stdout(Stdio::null()).spawn().unwrap();
+        let mut meter = Meter::start(&child, DEADLINE);
+        let given_up = (0..looks).any(|_| {
+            sleep(meter.left);
+            !meter.goes_on(&child)
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        given_up
+    }
+
+    #[test]
+    fn the_processors_time_counts_and_the_clock_in_the_end() {
+        assert!(!is_given_up("sleep 30", 5), "who waits has used nothing");
+        assert!(is_given_up("sleep 30", 2 * PATIENCE), "nobody waits for ever");
+        assert!(is_given_up("while :; do :; done", 10 * PATIENCE), "who runs has used it up");
+    }
+}
