@@ -3,6 +3,7 @@
 mod api_server;
 mod certificates;
 mod config_maps;
+mod cross_check;
 mod demo;
 mod doctor;
 mod index;
