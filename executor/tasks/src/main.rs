@@ -8,6 +8,7 @@
 mod arguments;
 mod beneath;
 mod environment;
+mod expr;
 #[path = "../../argoexec/src/failure.rs"]
 #[expect(dead_code, reason = "failures of argoexec's own verbs")]
 mod failure;
