@@ -166,7 +166,7 @@ impl Machine<'_> {
                     let value = self.value(value)?;
                     map.insert(Key::Text(key), value);
                 }
-                Map::new(map, false)
+                Map::of_entries(map, false)
             }
             Node::Slice { of, from, to } => self.slice(of, from.as_ref(), to.as_ref())?,
             Node::Chain(inner) => match self.value(inner) {
@@ -342,7 +342,7 @@ fn group(list: &[Value], keys: &[Value]) -> Evaluated {
         groups.entry(key).or_default().push(element.clone());
     }
     let entries = groups.into_iter().map(|(key, group)| (key, Value::list_of(group))).collect();
-    Ok(Map::new(entries, true))
+    Ok(Map::of_entries(entries, true))
 }
 
 /// A place in a list, or a value of a map.

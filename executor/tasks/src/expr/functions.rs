@@ -432,7 +432,7 @@ fn from_pairs(budget: &mut Budget, values: &[Value]) -> Called {
         let key = Key::of(key).ok_or_else(|| unfit("a key", &[key]))?;
         map.insert(key, value.clone());
     }
-    Ok(Map::new(map, false))
+    Ok(Map::of_entries(map, false))
 }
 
 fn get(_: &mut Budget, values: &[Value]) -> Called {

@@ -204,16 +204,16 @@ fn whole(number: f64) -> Option<i64> {
 impl Map {
     /// A map of names.
     pub(crate) fn of<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
-        Self::new(fields.into_iter().map(|(name, value)| (Key::Text(name.into()), value)).collect(), false)
+        Self::of_entries(fields.into_iter().map(|(name, value)| (Key::Text(name.into()), value)).collect(), false)
     }
 
     /// A map of lists, in which what is not there is [`Value::NoList`].
     pub(crate) fn of_lists<'a>(fields: impl IntoIterator<Item = (&'a str, Vec<Value>)>) -> Value {
         let list = |(name, list): (&str, Vec<Value>)| (Key::Text(name.into()), Value::list_of(list));
-        Self::new(fields.into_iter().map(list).collect(), true)
+        Self::of_entries(fields.into_iter().map(list).collect(), true)
     }
 
-    pub(super) fn new(entries: BTreeMap<Key, Value>, of_lists: bool) -> Value {
+    pub(super) fn of_entries(entries: BTreeMap<Key, Value>, of_lists: bool) -> Value {
         let size = Size::over(entries.values());
         let keys = entries.keys().map(|key| if let Key::Text(text) = key { text.len() } else { 0 });
         let size = Size { weight: size.weight.saturating_add(keys.sum()), ..size };
