@@ -1,6 +1,7 @@
 //! An agent, between an API server and what its tasks ask.
 
 mod api;
+mod real;
 mod target;
 
 use serde_json::{Value, json};
