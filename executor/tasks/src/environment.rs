@@ -6,6 +6,7 @@ use std::time::Duration;
 use emissary_contract::{NO_DEADLINE, go_duration, variable};
 use jiff::Timestamp;
 
+use crate::agent;
 use crate::retry::Backoff;
 
 /// How long a container may take to end where the pod says nothing (Kubernetes' own default).
@@ -45,6 +46,8 @@ pub(crate) struct Environment {
     pub(crate) api: Option<String>,
     /// How stores are asked again.
     pub(crate) backoff: Backoff,
+    /// What only an agent is told.
+    pub(crate) agent: agent::Settings,
 }
 
 impl Environment {
@@ -78,6 +81,7 @@ impl Environment {
             resource_tick: ticks("RESOURCE_STATE_CHECK_INTERVAL").unwrap_or(RESOURCE_TICK),
             api: host.map(|host| format!("{host}:{port}")),
             backoff: Backoff::read(text),
+            agent: agent::Settings::read(text),
         }
     }
 }

@@ -3,11 +3,13 @@
 //! `argoexec` becomes this program for every verb that it does not do itself (see its `sibling`). One thread and one
 //! runtime: it mostly waits, beside the user's process and at the user's cost. `docs/executor.md` is what both do.
 
+mod agent;
 // Arguments, failures and files are argoexec's own, from the same sources: whoever calls cannot tell the two apart.
 #[path = "../../argoexec/src/arguments.rs"]
 mod arguments;
 mod beneath;
 mod environment;
+mod expr;
 #[path = "../../argoexec/src/failure.rs"]
 #[expect(dead_code, reason = "failures of argoexec's own verbs")]
 mod failure;
@@ -38,6 +40,8 @@ use crate::shared::Shared;
 
 /// The verb that does the work of `init` and `wait`: 4.1, init-less layout.
 const SUPERVISOR: &str = "supervisor";
+/// The verb of a workflow's agent, which has a word behind it.
+const AGENT: &str = "agent";
 /// The verb of a resource template's main container.
 const RESOURCE: &str = "resource";
 
@@ -66,12 +70,16 @@ fn run(arguments: &Arguments, environment: Environment, shared: Shared) -> Resul
         verb::INIT => runtime.block_on(init::until_told(&pod::Pod::of_variable(environment, shared, verbose)?)),
         verb::WAIT => runtime.block_on(wait::run(&pod::Pod::of_file(environment, shared, verbose)?)),
         SUPERVISOR => runtime.block_on(supervisor::run(&pod::Pod::of_variable(environment, shared, verbose)?)),
+        AGENT => {
+            let pod = pod::Pod::of_agent(environment, shared, verbose)?;
+            runtime.block_on(agent::run(&pod, arguments.word(0).unwrap_or_default()))
+        }
         RESOURCE => {
             let pod = pod::Pod::of_file(environment, shared, verbose)?;
             runtime.block_on(resource::run(&pod, arguments.word(0).unwrap_or_default()))
         }
         other => Err(Failure::own(format!(
-            "argoexec does not know the verb {other:?}; it knows init, wait, supervisor and resource"
+            "argoexec does not know the verb {other:?}; it knows init, wait, supervisor, resource and agent"
         ))),
     }
 }

@@ -7,6 +7,8 @@ use std::{env, thread};
 
 /// A folder: etcd, kube-apiserver, kubectl.
 pub(crate) const KUBERNETES: (&str, &str) = ("kubernetes", "EMISSARY_TEST_KUBERNETES");
+/// Argo's sources: the schemas of its kinds.
+pub(crate) const ARGO_WORKFLOWS: (&str, &str) = ("argo-workflows", "EMISSARY_TEST_ARGO_WORKFLOWS");
 /// An S3 server that keeps objects as files.
 pub(crate) const VERSITYGW: (&str, &str) = ("versitygw", "EMISSARY_TEST_VERSITYGW");
 
