@@ -9,6 +9,7 @@ mod generate;
 mod go_module;
 mod image;
 mod kubernetes;
+mod node;
 mod npm;
 mod progress;
 mod sbom;
