@@ -43,11 +43,11 @@ async fn run(time: Duration) {
     let tls = connector(&authority.cert.pem());
 
     println!("load average: {}", load_average());
-    let mut server = Server::start(&certificate, &key, registry.address()).await;
+    let mut server = Server::start(&certificate, &key, registry.address(), &[]).await;
     for _ in 0..4 {
         println!("start to ready: {:4} ms, {:3} ms of CPU", server.ready_after.as_millis(), server.cpu().as_millis());
         drop(server);
-        server = Server::start(&certificate, &key, registry.address()).await;
+        server = Server::start(&certificate, &key, registry.address(), &[]).await;
     }
     println!("idle: {}", server.memory());
     println!();
