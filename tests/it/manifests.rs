@@ -21,6 +21,7 @@ use emissary_webhook::manifest;
 use serde_json::Value;
 
 pub(crate) use policy::put_policy_in_force;
+pub(crate) use rendered::kustomization;
 
 const CHART: &str = "charts/emissary-webhook";
 
@@ -33,7 +34,7 @@ fn read(path: &str) -> String {
 }
 
 /// The YAML documents of a text.
-fn documents(text: &str) -> Vec<Value> {
+pub(crate) fn documents(text: &str) -> Vec<Value> {
     let documents = manifest::read([PathBuf::from(manifest::STDIN)], text.as_bytes());
     documents.map(|document| document.unwrap_or_else(|problem| panic!("{problem}")).value).collect()
 }

@@ -1,4 +1,4 @@
-//! Empty folders outside of a cluster's own, which go when it ends.
+//! Empty folders outside of a cluster's own (cgroups), which go when it ends.
 
 use std::fs;
 use std::path::{Path, PathBuf};

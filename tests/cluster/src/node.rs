@@ -3,9 +3,8 @@
 //! Two processes hold it. One is alone in a network namespace that no file names, so that it goes with its last process; the
 //! control plane and whatever else belongs to the cluster is started in it. The other is containerd, the first process of a
 //! process namespace, with the mounts of its own: when it is killed the kernel ends all containers and takes back all that was
-//! mounted. What stays are empty folders (of cgroups, and those that containerd and a kubelet want outside of what they are
-//! given); they are listed in the file `leftovers`. So a node that is killed leaves nothing that runs, and several may run at
-//! the same time.
+//! mounted. What stays are empty cgroups; they are listed in the file `leftovers`. So a node that is killed leaves nothing that
+//! runs, and several may run at the same time.
 //!
 //! In the namespace the API server has the address of the Service `kubernetes`, so that the kubelet and kube-proxy reach it
 //! before any Service is served. Nothing in it reaches any other network.
@@ -14,12 +13,15 @@ mod settings;
 
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 
 use crate::assets::Assets;
@@ -36,19 +38,19 @@ const API_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const DNS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
 const DNS_PORT: u16 = 53;
 const PAUSE: &str = "localhost/pause:1";
-/// Where containerd and a kubelet write outside of the folders that they are given.
-const OUTSIDE: [&str; 6] = [
-    "/etc/cni",
-    "/opt/containerd",
-    "/run/containerd",
-    "/run/netns",
-    "/var/lib/kubelet",
-    "/var/log/containers",
-];
-/// Run in the namespaces of the node: those folders are its own, and what the kubelet mounts containerd sees.
+/// Run in the namespaces of the node, in the cluster's folder. containerd and a kubelet write outside of the folders that they are
+/// given (`/var/lib/kubelet`, `/run/netns`, …): there is a layer of the node's own, in memory, above all of these. The cluster's
+/// folder may be below one of them, and stays what it is. What the kubelet mounts containerd sees.
 const CONTAINERD: &str = r#"set -eu
-    program=$1 settings=$2; shift 2
-    for folder; do mount -t tmpfs tmpfs "$folder"; done
+    program=$1 settings=$2 layers=$3
+    folder=$PWD
+    mount -t tmpfs tmpfs "$layers"
+    for place in /etc /opt /run /var/lib /var/log; do
+        layer=$layers$place
+        mkdir -p "$layer/upper" "$layer/work"
+        mount -t overlay -o "lowerdir=$place,upperdir=$layer/upper,workdir=$layer/work" overlay "$place"
+    done
+    mount --no-canonicalize --bind . "$folder"
     mount --make-rshared /
     exec "$program" --config "$settings""#;
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -71,7 +73,7 @@ pub struct NodePrograms {
 pub struct Node {
     folder: PathBuf,
     tree: PathBuf,
-    /// Process ids: of the holder of the network, and of who waits for containerd.
+    /// The process that holds its network.
     network: u32,
 }
 
@@ -194,6 +196,15 @@ impl Node {
         PathBuf::from(format!("/proc/{}/ns/net", self.network))
     }
 
+    /// Moves this thread, and those that it starts from then on, into its network. There is no way back for it.
+    ///
+    /// # Errors
+    /// The node is gone, or the user not root any more.
+    pub fn enter(&self) -> io::Result<()> {
+        let namespace = fs::File::open(self.network_namespace())?;
+        Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
+    }
+
     /// The address of the node in its network, by which pods reach what is started there.
     pub fn address(&self) -> IpAddr {
         IpAddr::V4(NODE_ADDRESS)
@@ -279,14 +290,13 @@ impl Node {
             run(behind(&self.prefix(), Path::new("ip")).args(arguments))?;
         }
         let cgroups: Vec<PathBuf> = hierarchies().map(|folder| folder.join(self.cgroup())).collect();
-        let outside = OUTSIDE.into_iter().filter(|folder| !Path::new(folder).exists());
-        let mut made: Vec<String> = cgroups.iter().map(|folder| folder.display().to_string()).collect();
-        made.extend(outside.map(str::to_owned));
-        self.write(leftovers::LIST, &(made.join("\n") + "\n"))?;
-        for folder in cgroups.iter().map(PathBuf::as_path).chain(OUTSIDE.map(Path::new)) {
+        let listed: String = cgroups.iter().map(|folder| format!("{}\n", folder.display())).collect();
+        self.write(leftovers::LIST, &listed)?;
+        for folder in &cgroups {
             create(folder)?;
         }
         enable_controllers();
+        create(&self.data().join("layers"))?;
         create(&self.data().join("cni"))?;
         Ok(())
     }
@@ -305,9 +315,11 @@ impl Node {
             .map(OsString::from)
             .into();
         arguments.extend(["--pid", "--fork", "--kill-child", "--mount-proc", "--"].map(OsString::from));
+        arguments.extend(["env", "--chdir"].map(OsString::from));
+        arguments.push(self.folder.clone().into_os_string());
         arguments.extend(["sh", "-c", CONTAINERD, "node"].map(OsString::from));
-        arguments.extend([self.tree.join("usr/bin/containerd").into_os_string(), settings.into_os_string()]);
-        arguments.extend(OUTSIDE.map(OsString::from));
+        let files = [self.tree.join("usr/bin/containerd"), settings, self.data().join("layers")];
+        arguments.extend(files.map(PathBuf::into_os_string));
         let path = self.path();
         processes
             .spawn_with("containerd", Path::new("nsenter"), &arguments, &[("PATH", &path)])
