@@ -21,9 +21,8 @@ use emissary_webhook::manifest;
 use serde_json::Value;
 
 pub(crate) use policy::put_policy_in_force;
-pub(crate) use rendered::kustomization;
 
-const CHART: &str = "charts/emissary-webhook";
+pub(crate) const CHART: &str = "charts/emissary-webhook";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

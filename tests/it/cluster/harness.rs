@@ -70,9 +70,8 @@ impl Cluster {
         Self { control_plane, _watchdog: watchdog }
     }
 
-    /// Its processes, to which others may be added that end with it.
-    pub(crate) fn processes(&self) -> &Processes {
-        self.control_plane.processes()
+    pub(crate) fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
     }
 
     /// The kubeconfig of who may do everything.
@@ -185,11 +184,6 @@ impl Namespace {
     /// The same namespace for another user.
     pub(crate) async fn by(&self, kubeconfig: &Path) -> Self {
         Self { cluster: self.cluster, client: self.cluster.client_by(kubeconfig).await, name: self.name.clone() }
-    }
-
-    /// Another namespace, which is there.
-    pub(crate) fn named(&self, name: &str) -> Self {
-        Self { cluster: self.cluster, client: self.client.clone(), name: name.to_owned() }
     }
 
     /// The path of a kind's objects: `pods`, or with its group `argoproj.io/v1alpha1/workflows`.

@@ -45,7 +45,7 @@ pub(super) fn chart(helm: &PathBuf, values: &[&str]) -> Vec<Value> {
 }
 
 #[track_caller]
-pub(crate) fn kustomization(kubectl: &PathBuf, folder: &str) -> Vec<Value> {
+pub(super) fn kustomization(kubectl: &PathBuf, folder: &str) -> Vec<Value> {
     documents(&printed(&run(kubectl, &["kustomize", folder])))
 }
 

@@ -194,7 +194,7 @@ fn store(node: &OnNode, program: &Path) -> TempDir {
     let address = format!("{}:{PORT}", node.node.address());
     let arguments = ["--port", &address, "posix", &folder.path().display().to_string()].map(str::to_owned);
     let keys = [("ROOT_ACCESS_KEY", "open"), ("ROOT_SECRET_KEY", "sesame")];
-    node.cluster.processes().spawn_with("versitygw", program, &arguments, &keys).unwrap();
+    node.cluster.control_plane().processes().spawn_with("versitygw", program, &arguments, &keys).unwrap();
     folder
 }
 

@@ -2,7 +2,7 @@
 
 use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,29 +10,19 @@ use std::{fs, io::Write as _};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use test_cluster::{Assets, ControlPlane, Image, Node, NodePrograms, Processes};
+use test_cluster::{Assets, BUSYBOX, ControlPlane, Image, Node, NodePrograms, Processes};
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::{Cluster, Namespace};
-use crate::components::{ARGO_WORKFLOWS, COREDNS, EXECUTOR, KUBECTL, NODE, NODE_TOOLS, WEBHOOK_IMAGE, need};
-use crate::manifests::kustomization;
+use crate::components::{ARGO_WORKFLOWS, COREDNS, EXECUTOR, HELM, NODE, NODE_TOOLS, WEBHOOK_IMAGE, need};
+use crate::manifests::CHART;
 
 /// How our executor's image is called on the node.
 pub(super) const ARGOEXEC: &str = "localhost/argoexec:1";
 /// An image with an entrypoint of its own, which the image index tells of.
 pub(super) const SPEAKER: &str = "localhost/speaker:1";
-/// What is installed.
-const OVERLAY: &str = "webhook/overlays/enforce-policy";
-const WEBHOOK: &str = "emissary-webhook";
-const SETTINGS: &str = "
-mode: enforce
-server: {certificates: self-managed}
-executor: {image: localhost/argoexec:1, imagePullPolicy: Never, platformCommands: true}
-";
-const INDEX: &str = "
-localhost/busybox:1: {cmd: [sh]}
-localhost/speaker:1: {entrypoint: [/bin/echo, from-entrypoint], cmd: [hello]}
-";
+/// The release, its namespace and its Deployment.
+pub(super) const WEBHOOK: &str = "emissary-webhook";
 /// The node runs other tests' pods too, on a machine that may have other things to do.
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(200);
@@ -42,6 +32,8 @@ const POLL: Duration = Duration::from_millis(200);
 pub(crate) struct OnNode {
     pub(super) cluster: Cluster,
     pub(super) node: Node,
+    helm: PathBuf,
+    folder: PathBuf,
 }
 
 /// Runs a test in the network of the shared node, which is started if it is not yet. Where this machine has none the test is over.
@@ -49,7 +41,7 @@ pub(crate) fn on_the_node<T>(test: T)
 where
     T: AsyncFnOnce(&'static OnNode) + Send + 'static,
 {
-    let components = [NODE, NODE_TOOLS, COREDNS, EXECUTOR, WEBHOOK_IMAGE, KUBECTL, ARGO_WORKFLOWS];
+    let components = [NODE, NODE_TOOLS, COREDNS, EXECUTOR, WEBHOOK_IMAGE, HELM, ARGO_WORKFLOWS];
     let Some(components) = need(components) else { return };
     static SHARED: OnceLock<Result<OnNode, String>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| start(components).map_err(|error| format!("{error}")));
@@ -67,7 +59,7 @@ where
 
 fn start(components: [PathBuf; 7]) -> Result<OnNode, Box<dyn std::error::Error>> {
     let began = Instant::now();
-    let [assets, tree, coredns, executor, webhook, kubectl, argo] = components;
+    let [assets, tree, coredns, executor, webhook, helm, argo] = components;
     let assets = Assets::in_folder(&assets)?;
     // The watchdog removes it: a static is not dropped.
     let folder = TempDir::with_prefix("emissary-webhook-node-")?.keep();
@@ -99,28 +91,34 @@ fn start(components: [PathBuf; 7]) -> Result<OnNode, Box<dyn std::error::Error>>
     for kind in kinds {
         kubectl_does(&control_plane, &["create", "--validate=false", "-f", &kind.display().to_string()], "")?;
     }
-    kubectl_does(&control_plane, &["apply", "-f", "-"], &manifests(&kubectl))?;
-    let deployment = format!("deployment/{WEBHOOK}");
-    kubectl_does(&control_plane, &["-n", WEBHOOK, "rollout", "status", &deployment, "--timeout", "180s"], "")?;
+    let strict = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": WEBHOOK, "labels": strict}});
+    kubectl_does(&control_plane, &["create", "-f", "-"], &namespace.to_string())?;
+    let on_node = OnNode { cluster: Cluster::of(control_plane, watchdog), node, helm, folder };
+    let file = on_node.folder.join("values.json");
+    fs::write(&file, values().to_string())?;
+    let file = file.display().to_string();
+    on_node.helm(&["install", WEBHOOK, CHART, "--values", &file, "--wait", "--timeout", "180s"])?;
     let trusted = ["--for", "jsonpath={.webhooks[0].clientConfig.caBundle}", "--timeout", "30s"];
     let registration = format!("mutatingwebhookconfiguration/{WEBHOOK}");
-    kubectl_does(&control_plane, &[&["wait", &registration], &trusted[..]].concat(), "")?;
+    kubectl_does(on_node.cluster.control_plane(), &[&["wait", &registration], &trusted[..]].concat(), "")?;
     // Not kept by the harness, which does so with what a test prints.
     let said = format!("the node is ready and the webhook installed after {:.1} s\n", began.elapsed().as_secs_f64());
     std::io::stderr().write_all(said.as_bytes())?;
-    Ok(OnNode { cluster: Cluster::of(control_plane, watchdog), node })
+    Ok(on_node)
 }
 
-/// What `kubectl apply -k` installs, with this node's settings and image index.
-fn manifests(kubectl: &PathBuf) -> String {
-    let mut objects = kustomization(kubectl, OVERLAY);
-    let mut put = |name: &str, key: &str, text: &str| {
-        let mut maps = objects.iter_mut().filter(|object| object["kind"] == "ConfigMap");
-        maps.find(|map| map["metadata"]["name"] == name).unwrap()["data"] = json!({ key: text });
-    };
-    put("emissary-webhook-settings", "settings.yaml", SETTINGS);
-    put("image-index", "image-index.yaml", INDEX);
-    json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
+/// As docs/install.md has it, for a namespace of everybody, with this node's images.
+fn values() -> Value {
+    json!({
+        "mode": "enforce",
+        "policy": {"enabled": true},
+        "settings": {"executor": {"image": ARGOEXEC, "imagePullPolicy": "Never", "platformCommands": true}},
+        "imageIndex": {"entries": {
+            BUSYBOX: {"cmd": ["sh"]},
+            SPEAKER: {"entrypoint": ["/bin/echo", "from-entrypoint"], "cmd": ["hello"]},
+        }},
+    })
 }
 
 fn kubectl_does(
@@ -146,6 +144,21 @@ pub(crate) struct Ran {
 }
 
 impl OnNode {
+    /// What helm writes, as who may do everything, on the release's namespace.
+    pub(super) fn helm(&self, arguments: &[&str]) -> Result<String, String> {
+        let home = self.folder.join("helm");
+        let mut enter = self.node.prefix().into_iter();
+        let mut helm = Command::new(enter.next().unwrap_or_default());
+        helm.args(enter).arg(&self.helm).args(arguments).args(["--namespace", WEBHOOK]).stdin(Stdio::null());
+        helm.current_dir(env!("CARGO_MANIFEST_DIR")).env("KUBECONFIG", self.cluster.kubeconfig());
+        for variable in ["HOME", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            helm.env(variable, &home);
+        }
+        let output = helm.output().map_err(|error| error.to_string())?;
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        if output.status.success() { Ok(said) } else { Err(format!("helm {arguments:?}: {said}")) }
+    }
+
     /// A namespace that nobody else has, in which pods may report as Argo's do.
     pub(crate) async fn namespace(&'static self, about: &str) -> Namespace {
         self.namespace_with(about, json!({})).await

@@ -1,32 +1,16 @@
-//! The installation itself: the image in pods, registered through its Service, seen by `doctor`.
+//! The installation itself, by the chart: the image in pods, registered through its Service.
 
-use serde_json::json;
-
+use super::harness::WEBHOOK;
 use super::on_the_node;
 
 #[test]
-fn doctor_finds_nothing_wrong_from_inside() {
+fn helms_test_finds_nothing_wrong() {
     on_the_node(async |node| {
-        let namespace = node.cluster.namespace("doctor").await;
-        let deployment = namespace
-            .request("GET", "/apis/apps/v1/namespaces/emissary-webhook/deployments/emissary-webhook", None)
-            .await
-            .unwrap();
-        assert_eq!(deployment["status"]["readyReplicas"], 2);
-        // As the chart's test runs it: its own account, by the names that a cluster's DNS has.
-        let mut pod = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "doctor", "namespace": "emissary-webhook"},
-        });
-        pod["spec"] = deployment["spec"]["template"]["spec"].clone();
-        pod["spec"]["restartPolicy"] = json!("Never");
-        let container = &mut pod["spec"]["containers"][0];
-        container["args"] = json!(["doctor", "--namespace", "emissary-webhook"]);
-        for probe in ["livenessProbe", "readinessProbe"] {
-            container.as_object_mut().unwrap().remove(probe);
-        }
-        let own = crate::cluster::Namespace::named(&namespace, "emissary-webhook");
-        let ran = node.run(&own, &pod).await;
-        let said = node.log(&own, "doctor", "webhook").await;
-        assert_eq!((ran.phase(), ran.code("webhook")), ("Succeeded", 0), "{said}");
+        let said = node.helm(&["test", WEBHOOK, "--logs", "--timeout", "120s"]).unwrap();
+        assert!(said.contains("Succeeded"), "{said}");
+        let path = format!("/apis/apps/v1/namespaces/{WEBHOOK}/deployments/{WEBHOOK}");
+        let namespace = node.cluster.namespace("installation").await;
+        let deployment = namespace.request("GET", &path, None).await.unwrap();
+        assert_eq!(deployment["status"]["readyReplicas"], 2, "{:#}", deployment["status"]);
     });
 }
