@@ -18,7 +18,7 @@ use crate::processes::{Processes, SpawnError, behind};
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
 /// The addresses of Services; the first is that of `kubernetes`.
-pub const SERVICE_RANGE: &str = "10.0.0.0/24";
+pub(crate) const SERVICE_RANGE: &str = "10.0.0.0/24";
 const KUBERNETES_SERVICE: &str = "10.0.0.1";
 
 /// The file with the API server's address, written last.

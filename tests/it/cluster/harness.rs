@@ -65,6 +65,15 @@ pub(crate) struct Refusal {
 }
 
 impl Cluster {
+    /// One that runs, as long as its watchdog lives.
+    pub(crate) fn of(control_plane: ControlPlane, watchdog: Watchdog) -> Self {
+        Self { control_plane, _watchdog: watchdog }
+    }
+
+    pub(crate) fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
     /// The kubeconfig of who may do everything.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.control_plane.kubeconfig()
