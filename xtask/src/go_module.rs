@@ -40,11 +40,14 @@ impl Module {
         said["Dir"].as_str().map(PathBuf::from).context("go does not say where it is")
     }
 
-    /// A program of the module, built from the very files that the hash is of; `package` is its folder in the module.
+    /// A program of the module, built from the very files that the hash is of; `package` is its folder in the module, or
+    /// nothing where that is the module's own.
     ///
     /// # Errors
     /// As [`Module::provision`], and where it cannot be built.
     pub(crate) fn program(&self, package: &str, cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
+        let package = format!("{}/{package}", self.path);
+        let package = package.trim_end_matches('/');
         let name = package.rsplit('/').next().unwrap_or(package);
         let folder = cache.join("components").join(format!("{name}-{}", self.version));
         let program = folder.join(name);
@@ -54,7 +57,7 @@ impl Module {
         self.provision(cache, progress)?;
         create(&folder)?;
         progress.note(&format!("building {name} {}; the first time this takes about two minutes", self.version));
-        let package = format!("{}/{package}@{}", self.path, self.version);
+        let package = format!("{package}@{}", self.version);
         let mut go = Command::new("go");
         go.args(["install", "-trimpath", &package]).current_dir(cache).env("CGO_ENABLED", "0").env("GOBIN", &folder);
         let built = output(&mut go)?;
