@@ -1,8 +1,10 @@
 //! What argoexec-tasks does, seen from outside: it runs as in a pod whose places are below a folder.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod azure;
 mod components;
 mod controller;
+mod gcs;
 mod http;
 mod init;
 mod pod;
