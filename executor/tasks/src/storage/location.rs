@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::StorageError;
 use super::azure::Azure;
 use super::gcs::Gcs;
+use super::git::Git;
 use super::http::Http;
 use super::s3::S3;
 use crate::beneath;
@@ -37,6 +38,7 @@ pub(crate) enum Location {
     S3(S3),
     Gcs(Gcs),
     Azure(Azure),
+    Git(Git),
 }
 
 /// The kind of an artifact's place; nothing where it has none.
@@ -96,6 +98,7 @@ pub(crate) fn located(pod: &Pod, artifact: &Value) -> Result<Option<Location>, S
         "s3" => S3::read(&fields).map(Location::S3).map(Some),
         "gcs" => Gcs::read(&fields).map(Location::Gcs).map(Some),
         "azure" => Azure::read(&fields).map(Location::Azure).map(Some),
+        "git" => Git::read(&fields).map(Location::Git).map(Some),
         "plugin" => Ok(None),
         other => Err(StorageError::lasting(instead(other))),
     }

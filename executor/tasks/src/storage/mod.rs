@@ -5,6 +5,7 @@
 
 mod azure;
 mod gcs;
+mod git;
 mod http;
 mod location;
 mod objects;
@@ -69,6 +70,7 @@ pub(crate) async fn load(pod: &Pod, location: &Location, target: &Path) -> Resul
         Location::S3(s3) => s3.objects(pod, false).await?.load(pod, target).await,
         Location::Gcs(gcs) => gcs.objects(pod)?.load(pod, target).await,
         Location::Azure(azure) => azure.objects(pod)?.load(pod, target).await,
+        Location::Git(git) => git::load(pod, git, target).await,
     })
     .await
 }
@@ -84,6 +86,7 @@ pub(crate) async fn save(pod: &Pod, location: &Location, from: &File) -> Result<
         Location::S3(s3) => s3.objects(pod, true).await?.save(pod, from).await,
         Location::Gcs(gcs) => gcs.objects(pod)?.save(pod, from).await,
         Location::Azure(azure) => azure.objects(pod)?.save(pod, from).await,
+        Location::Git(_) => Err(StorageError::lasting("git artifacts are inputs only")),
     })
     .await
 }

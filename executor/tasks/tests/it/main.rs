@@ -5,6 +5,7 @@ mod azure;
 mod components;
 mod controller;
 mod gcs;
+mod git;
 mod http;
 mod init;
 mod pod;

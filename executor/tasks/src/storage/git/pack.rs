@@ -1,0 +1,580 @@
+//! A pack: all objects of a repository in one file, most of them as differences to others (`gitformat-pack`). One file: what
+//! is read of it in order, and what is read again by place, are the same few bytes.
+//!
+//! It is read three times: once through, to find the objects; again by place, to put those together that are differences, as
+//! only then their names are known; and last for what is checked out. Memory does not grow with the objects' sizes: what is
+//! kept whole is streamed, and what has to be in memory has limits.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt as _;
+use std::rc::Rc;
+use std::time::Instant;
+
+use flate2::{Crc, Decompress, FlushDecompress, Status};
+use sha1_checked::{Digest as _, Sha1};
+
+use super::object::{Id, Kind};
+use super::{broken, delta};
+
+/// Objects of a pack at most; each takes some sixty bytes of memory.
+const MOST: u32 = 20_000_000;
+/// The longest object that has to be in memory: a difference and what comes of it, a tree, a commit.
+const LONGEST: u64 = 256 << 20;
+/// What is kept in memory of objects that others may be differences to, bytes.
+const KEPT: usize = 48 << 20;
+/// Read of the file at a time, bytes.
+const CHUNK: usize = 1 << 16;
+/// No object.
+const NONE: u32 = u32::MAX;
+
+/// Until when it may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline(pub(super) Instant);
+
+impl Deadline {
+    /// # Errors
+    /// When it is past.
+    pub(super) fn check(self) -> io::Result<()> {
+        match Instant::now() < self.0 {
+            true => Ok(()),
+            false => Err(io::Error::other("it takes too long")),
+        }
+    }
+}
+
+/// An object's place.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    offset: u64,
+    /// What is in the pack of it, inflated, bytes.
+    size: u64,
+    id: Id,
+    crc: u32,
+    /// What it is a difference to; [`NONE`] where it is whole.
+    base: u32,
+    /// Nothing as long as it is not known what it is a difference to.
+    kind: Option<Kind>,
+    /// How long its header is, bytes.
+    header: u8,
+}
+
+/// What an object's header says it is.
+enum Header {
+    Whole(Kind),
+    /// By the base's place.
+    ByPlace(u64),
+    ByName(Id),
+}
+
+/// A pack and where everything in it is.
+pub(super) struct Pack {
+    reader: Reader,
+    entries: Vec<Entry>,
+    /// The entries by name.
+    sorted: Vec<u32>,
+    kept: HashMap<u32, Rc<Vec<u8>>>,
+    kept_bytes: usize,
+    deadline: Deadline,
+}
+
+impl Pack {
+    /// Finds every object of a pack.
+    ///
+    /// # Errors
+    /// Where it is none, an object is missing, or it is beyond a limit.
+    pub(super) fn read(file: File, deadline: Deadline) -> io::Result<Self> {
+        let mut reader = Reader::new(file);
+        let mut head = [0; 12];
+        for byte in &mut head {
+            *byte = reader.byte()?;
+        }
+        let [magic @ .., a, b, c, d] = head;
+        let count = u32::from_be_bytes([a, b, c, d]);
+        if magic != *b"PACK\0\0\0\x02" {
+            return Err(broken("a pack of another version"));
+        }
+        if count > MOST {
+            return Err(io::Error::other(format!("it has {count} objects, and more than {MOST} are not taken")));
+        }
+        let mut pack = Self {
+            reader,
+            // What it says is a stranger's word.
+            entries: Vec::with_capacity(count.min(1 << 16) as usize),
+            sorted: Vec::new(),
+            kept: HashMap::new(),
+            kept_bytes: 0,
+            deadline,
+        };
+        let mut named = HashMap::<Id, Vec<u32>>::new();
+        for place in 0..count {
+            deadline.check()?;
+            pack.scan(place, &mut named)?;
+        }
+        if pack.reader.place() + 20 != pack.reader.file.metadata()?.len() {
+            return Err(broken("a pack with something behind its end"));
+        }
+        pack.put_together(named)?;
+        let mut sorted: Vec<u32> = (0..count).collect();
+        sorted.sort_unstable_by_key(|place| pack.entries.get(*place as usize).map(|entry| entry.id));
+        pack.sorted = sorted;
+        Ok(pack)
+    }
+
+    /// The next object of the file.
+    fn scan(&mut self, place: u32, named: &mut HashMap<Id, Vec<u32>>) -> io::Result<()> {
+        let offset = self.reader.place();
+        self.reader.crc.reset();
+        let (header, size) = self.reader.header(offset)?;
+        let length = u8::try_from(self.reader.place() - offset).map_err(io::Error::other)?;
+        let mut entry = Entry { offset, size, id: Id::default(), crc: 0, base: NONE, kind: None, header: length };
+        match header {
+            Header::Whole(kind) => {
+                let mut name = Naming::new(kind, size);
+                self.reader.inflate(size, &mut |part| {
+                    name.0.update(part);
+                    Ok(())
+                })?;
+                entry.id = name.id()?;
+                entry.kind = Some(kind);
+            }
+            Header::ByPlace(base) => {
+                self.reader.inflate(size, &mut |_| Ok(()))?;
+                let base = self.entries.binary_search_by_key(&base, |entry| entry.offset);
+                let base = base.map_err(|_| broken("a difference to what is not there"))?;
+                entry.base = u32::try_from(base).map_err(io::Error::other)?;
+            }
+            Header::ByName(base) => {
+                self.reader.inflate(size, &mut |_| Ok(()))?;
+                named.entry(base).or_default().push(place);
+            }
+        }
+        entry.crc = self.reader.crc.sum();
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// Gives every difference its name: from the whole objects on, each right before those that are differences to it, while
+    /// it is still in memory.
+    fn put_together(&mut self, mut named: HashMap<Id, Vec<u32>>) -> io::Result<()> {
+        let mut children = Children::new(self.entries.len());
+        let mut roots = Vec::new();
+        for (place, entry) in (0..).zip(&self.entries) {
+            match entry.base {
+                NONE if entry.kind.is_some() => roots.push(place),
+                NONE => {}
+                base => children.add(base, place),
+            }
+        }
+        for root in roots {
+            let mut waiting = vec![root];
+            while let Some(place) = waiting.pop() {
+                self.deadline.check()?;
+                let entry = self.entry(place)?;
+                let (id, kind) = match entry.kind {
+                    Some(kind) => (entry.id, kind),
+                    None => self.name(place, entry)?,
+                };
+                for child in named.remove(&id).into_iter().flatten() {
+                    if let Some(entry) = self.entries.get_mut(child as usize) {
+                        entry.base = place;
+                    }
+                    children.add(place, child);
+                }
+                if let Some(entry) = self.entries.get_mut(place as usize) {
+                    (entry.id, entry.kind) = (id, Some(kind));
+                }
+                children.of(place, &mut waiting);
+            }
+        }
+        match self.entries.iter().all(|entry| entry.kind.is_some()) {
+            true => Ok(()),
+            false => Err(broken("a difference to what is not there")),
+        }
+    }
+
+    /// The name and kind of a difference whose base has both.
+    fn name(&mut self, place: u32, entry: Entry) -> io::Result<(Id, Kind)> {
+        let kind = self.entry(entry.base)?.kind.ok_or_else(|| broken("a difference to what is not there"))?;
+        let data = self.data(place)?;
+        let mut name = Naming::new(kind, data.len() as u64);
+        name.0.update(data.as_slice());
+        Ok((name.id()?, kind))
+    }
+
+    fn entry(&self, place: u32) -> io::Result<Entry> {
+        self.entries.get(place as usize).copied().ok_or_else(|| broken("an object that is not there"))
+    }
+
+    /// What an object is, in memory.
+    fn data(&mut self, place: u32) -> io::Result<Rc<Vec<u8>>> {
+        let mut differences = Vec::new();
+        let mut at = place;
+        let mut data = loop {
+            if let Some(kept) = self.kept.get(&at) {
+                break Rc::clone(kept);
+            }
+            let entry = self.entry(at)?;
+            if entry.base == NONE {
+                let whole = self.reader.whole(entry)?;
+                break self.keep(at, whole);
+            }
+            differences.push((at, entry));
+            at = entry.base;
+        };
+        while let Some((place, entry)) = differences.pop() {
+            self.deadline.check()?;
+            let difference = self.reader.whole(entry)?;
+            data = self.keep(place, delta::apply(&data, &difference, LONGEST)?);
+        }
+        Ok(data)
+    }
+
+    fn keep(&mut self, place: u32, data: Vec<u8>) -> Rc<Vec<u8>> {
+        let data = Rc::new(data);
+        if data.len() <= KEPT / 4 {
+            if self.kept_bytes + data.len() > KEPT {
+                self.kept.clear();
+                self.kept_bytes = 0;
+            }
+            if self.kept.insert(place, Rc::clone(&data)).is_none() {
+                self.kept_bytes += data.len();
+            }
+        }
+        data
+    }
+
+    fn find(&self, id: &Id) -> Option<u32> {
+        let id_of = |place: &u32| self.entries.get(*place as usize).map(|entry| entry.id);
+        let at = self.sorted.binary_search_by(|place| id_of(place).cmp(&Some(*id))).ok()?;
+        self.sorted.get(at).copied()
+    }
+
+    /// What an object is, if it is there.
+    pub(super) fn kind(&self, id: &Id) -> Option<Kind> {
+        self.entries.get(self.find(id)? as usize)?.kind
+    }
+
+    /// The one commit whose name begins so.
+    pub(super) fn commit_of(&self, beginning: &str) -> Option<Id> {
+        let commits = self.entries.iter().filter(|entry| entry.kind == Some(Kind::Commit));
+        let mut found = commits.filter(|entry| entry.id.to_string().starts_with(beginning));
+        let first = found.next()?;
+        found.next().is_none().then_some(first.id)
+    }
+
+    /// An object of that kind.
+    ///
+    /// # Errors
+    /// Where it is not there, is something else, or is beyond a limit.
+    pub(super) fn object(&mut self, id: &Id, kind: Kind) -> io::Result<Rc<Vec<u8>>> {
+        let place =
+            self.find(id).filter(|place| self.entries.get(*place as usize).is_some_and(|e| e.kind == Some(kind)));
+        match place {
+            Some(place) => self.data(place),
+            None => Err(broken(&format!("no {} {id}", kind.name()))),
+        }
+    }
+
+    /// Writes a blob.
+    ///
+    /// # Errors
+    /// As [`Pack::object`], and where it cannot be written.
+    pub(super) fn blob(&mut self, id: &Id, to: &mut File) -> io::Result<()> {
+        let entry = self.find(id).and_then(|place| self.entries.get(place as usize)).copied();
+        match entry {
+            Some(entry) if entry.kind == Some(Kind::Blob) && entry.base == NONE => {
+                self.reader.start(entry)?;
+                self.reader.inflate(entry.size, &mut |part| to.write_all(part))
+            }
+            _ => to.write_all(&self.object(id, Kind::Blob)?),
+        }
+    }
+
+    /// Writes the index by which git finds objects in a pack, of version 2. `checksum` is what the pack ends with.
+    pub(super) fn write_index(&self, to: File, checksum: [u8; 20]) -> io::Result<()> {
+        let mut to = Summed::new(to);
+        to.write_all(b"\xfftOc\0\0\0\x02")?;
+        let sorted = || self.sorted.iter().filter_map(|place| self.entries.get(*place as usize));
+        let mut firsts = [0_u32; 256];
+        for entry in sorted() {
+            if let Some(count) = firsts.get_mut(usize::from(entry.id.0[0])) {
+                *count += 1;
+            }
+        }
+        let mut below = 0;
+        for count in firsts {
+            below += count;
+            to.write_all(&below.to_be_bytes())?;
+        }
+        for entry in sorted() {
+            to.write_all(&entry.id.0)?;
+        }
+        for entry in sorted() {
+            to.write_all(&entry.crc.to_be_bytes())?;
+        }
+        let mut far = Vec::new();
+        for entry in sorted() {
+            let near = u32::try_from(entry.offset).ok().filter(|offset| offset >> 31 == 0);
+            let offset = match near {
+                Some(offset) => offset,
+                // The place in a second table.
+                None => {
+                    far.push(entry.offset);
+                    u32::try_from(far.len() - 1).map_err(io::Error::other)? | 1 << 31
+                }
+            };
+            to.write_all(&offset.to_be_bytes())?;
+        }
+        for offset in far {
+            to.write_all(&offset.to_be_bytes())?;
+        }
+        to.write_all(&checksum)?;
+        to.end()
+    }
+}
+
+/// Which objects are differences to which: lists in two arrays.
+struct Children {
+    first: Vec<u32>,
+    next: Vec<u32>,
+}
+
+impl Children {
+    fn new(count: usize) -> Self {
+        Self { first: vec![NONE; count], next: vec![NONE; count] }
+    }
+
+    fn add(&mut self, base: u32, child: u32) {
+        if let (Some(first), Some(next)) = (self.first.get_mut(base as usize), self.next.get_mut(child as usize)) {
+            *next = std::mem::replace(first, child);
+        }
+    }
+
+    fn of(&self, base: u32, to: &mut Vec<u32>) {
+        let mut at = self.first.get(base as usize);
+        while let Some(child) = at.filter(|child| **child != NONE) {
+            to.push(*child);
+            at = self.next.get(*child as usize);
+        }
+    }
+}
+
+/// An object's name in the making.
+struct Naming(Sha1);
+
+impl Naming {
+    fn new(kind: Kind, length: u64) -> Self {
+        Self(Sha1::new_with_prefix(format!("{} {length}\0", kind.name())))
+    }
+
+    /// # Errors
+    /// Where it was made to have the name of another: a name that is asked for has to be that of one content.
+    fn id(self) -> io::Result<Id> {
+        let made = self.0.try_finalize();
+        match made.has_collision() {
+            true => Err(broken("an object that was made to have another's name")),
+            false => Ok(Id((*made.hash()).into())),
+        }
+    }
+}
+
+/// A file that ends with the hash of what is before.
+pub(super) struct Summed {
+    file: BufWriter<File>,
+    sum: Sha1,
+}
+
+impl Summed {
+    pub(super) fn new(file: File) -> Self {
+        Self { file: BufWriter::with_capacity(CHUNK, file), sum: Sha1::new() }
+    }
+
+    /// Counts what is in the file already.
+    pub(super) fn take_in(&mut self, from: &mut impl Read) -> io::Result<()> {
+        let mut part = vec![0; CHUNK];
+        loop {
+            match from.read(&mut part)? {
+                0 => return Ok(()),
+                read => self.sum.update(part.get(..read).unwrap_or_default()),
+            }
+        }
+    }
+
+    /// Writes the hash.
+    pub(super) fn end(mut self) -> io::Result<()> {
+        let sum = self.sum.finalize();
+        self.file.write_all(&sum)?;
+        self.file.flush()
+    }
+}
+
+impl Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.sum.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// A pack's bytes, in order or by place.
+struct Reader {
+    file: File,
+    buffer: Vec<u8>,
+    /// What of the buffer is read, and filled.
+    at: usize,
+    filled: usize,
+    /// Where in the file the buffer ends.
+    end: u64,
+    inflater: Decompress,
+    scratch: Vec<u8>,
+    crc: Crc,
+}
+
+impl Reader {
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            buffer: vec![0; CHUNK],
+            at: 0,
+            filled: 0,
+            end: 0,
+            inflater: Decompress::new(true),
+            scratch: vec![0; CHUNK],
+            crc: Crc::new(),
+        }
+    }
+
+    /// Where in the file it is.
+    fn place(&self) -> u64 {
+        self.end - (self.filled - self.at) as u64
+    }
+
+    /// Goes to where an object's bytes begin, behind its header.
+    fn start(&mut self, entry: Entry) -> io::Result<()> {
+        let place = entry.offset + u64::from(entry.header);
+        match usize::try_from(self.end.wrapping_sub(place)) {
+            Ok(left) if left <= self.filled => self.at = self.filled - left,
+            _ => (self.at, self.filled, self.end) = (0, 0, place),
+        }
+        Ok(())
+    }
+
+    /// What is in the buffer, which is something.
+    fn fill(&mut self) -> io::Result<()> {
+        if self.at == self.filled {
+            self.filled = self.file.read_at(&mut self.buffer, self.end)?;
+            self.at = 0;
+            self.end += self.filled as u64;
+        }
+        match self.filled {
+            0 => Err(broken("a pack that is cut off")),
+            _ => Ok(()),
+        }
+    }
+
+    fn byte(&mut self) -> io::Result<u8> {
+        self.fill()?;
+        let byte = self.buffer.get(self.at).copied().unwrap_or_default();
+        self.at += 1;
+        self.crc.update(&[byte]);
+        Ok(byte)
+    }
+
+    /// An object's header: what it is, and how long.
+    fn header(&mut self, offset: u64) -> io::Result<(Header, u64)> {
+        let long = || broken("a number in a pack that is too long");
+        let mut byte = self.byte()?;
+        let kind = byte >> 4 & 7;
+        let mut size = u64::from(byte & 15);
+        let mut shift = 4;
+        while byte & 0x80 != 0 {
+            byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            size |= bits.checked_shl(shift).filter(|shifted| shifted >> shift == bits).ok_or_else(long)?;
+            shift += 7;
+        }
+        let header = match kind {
+            1 => Header::Whole(Kind::Commit),
+            2 => Header::Whole(Kind::Tree),
+            3 => Header::Whole(Kind::Blob),
+            4 => Header::Whole(Kind::Tag),
+            6 => {
+                // Big end first, and no number has two forms.
+                let mut back = 0_u64;
+                loop {
+                    let byte = self.byte()?;
+                    back = back
+                        .checked_mul(128)
+                        .and_then(|back| back.checked_add(u64::from(byte & 0x7f)))
+                        .ok_or_else(long)?;
+                    if byte & 0x80 == 0 {
+                        break;
+                    }
+                    back += 1;
+                }
+                let base = offset.checked_sub(back).filter(|_| back > 0);
+                Header::ByPlace(base.ok_or_else(|| broken("a difference to what is not there"))?)
+            }
+            7 => {
+                let mut id = Id::default();
+                for byte in &mut id.0 {
+                    *byte = self.byte()?;
+                }
+                Header::ByName(id)
+            }
+            _ => return Err(broken("an object of no kind that git has")),
+        };
+        Ok((header, size))
+    }
+
+    /// An object's own bytes, in memory.
+    fn whole(&mut self, entry: Entry) -> io::Result<Vec<u8>> {
+        if entry.size > LONGEST {
+            return Err(io::Error::other(format!(
+                "an object of {} bytes that is kept as a difference is too long",
+                entry.size
+            )));
+        }
+        // A length is a stranger's word until that much has come.
+        let mut data = Vec::with_capacity(usize::try_from(entry.size).map_err(io::Error::other)?.min(16 * CHUNK));
+        self.start(entry)?;
+        self.inflate(entry.size, &mut |part| {
+            data.extend_from_slice(part);
+            Ok(())
+        })?;
+        Ok(data)
+    }
+
+    /// Inflates so many bytes.
+    fn inflate(&mut self, size: u64, to: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        self.inflater.reset(true);
+        let mut made = 0;
+        loop {
+            self.fill()?;
+            let (input, before) = (self.buffer.get(self.at..self.filled).unwrap_or_default(), self.inflater.total_in());
+            let status = self.inflater.decompress(input, &mut self.scratch, FlushDecompress::None);
+            let status = status.map_err(|_| broken("an object that cannot be inflated"))?;
+            let taken = usize::try_from(self.inflater.total_in() - before).map_err(io::Error::other)?;
+            let part = usize::try_from(self.inflater.total_out() - made).map_err(io::Error::other)?;
+            self.crc.update(input.get(..taken).unwrap_or_default());
+            self.at += taken;
+            made = self.inflater.total_out();
+            if made > size {
+                return Err(broken("an object that is longer than it says"));
+            }
+            to(self.scratch.get(..part).unwrap_or_default())?;
+            match status {
+                Status::StreamEnd if made == size => return Ok(()),
+                Status::StreamEnd => return Err(broken("an object that is shorter than it says")),
+                _ if taken == 0 && part == 0 => return Err(broken("an object that cannot be inflated")),
+                _ => {}
+            }
+        }
+    }
+}
