@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::components::{GIT, need};
 use crate::pod::{Ended, Pod};
+use crate::tls::Authority;
 
 /// What the web server does besides.
 #[derive(Default, Clone)]
@@ -155,12 +156,16 @@ fn serve(serving: Arc<Serving>) -> (SocketAddr, Arc<Serving>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let router = Router::new().fallback(answer).with_state(Arc::clone(&serving));
+    let router = router(&serving);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await })
     });
     (address, serving)
+}
+
+fn router(serving: &Arc<Serving>) -> Router {
+    Router::new().fallback(answer).with_state(Arc::clone(serving))
 }
 
 async fn answer(
@@ -423,6 +428,25 @@ fn who_asks_is_told_to_the_server_that_is_named_and_to_no_other() {
     pod(&format!("http://{sending}/repo"), login()).run("init").is_fine();
     assert_eq!(*asked.told.lock().unwrap(), [basic]);
     assert!(told.told.lock().unwrap().len() >= 3 && told.told.lock().unwrap().iter().all(Option::is_none));
+}
+
+#[test]
+fn a_server_that_nobody_vouches_for_is_only_spoken_to_where_that_is_said() {
+    let Some(repositories) = Repositories::new() else { return };
+    let repo = repositories.init("repo");
+    fs::write(repo.join("f"), "x").unwrap();
+    repositories.commit(&repo, "f");
+    let (_, serving) = repositories.serve(Behaviour::default());
+    let authority = Authority::new();
+    let url = format!("https://{}/repo", authority.serve(router(&serving), false));
+    let once = |fields: Value| pod(&url, fields).with("EXECUTOR_RETRY_BACKOFF_STEPS", "1");
+    assert_eq!(once(login()).run("init").code, 64);
+    assert!(serving.told.lock().unwrap().is_empty());
+    once(json!({ "insecureSkipTLS": true })).run("init").is_fine();
+    let known = once(json!({}));
+    known.write("authority", authority.pem());
+    let authority = known.path("authority").to_str().unwrap().to_owned();
+    known.with("SSL_CERT_FILE", authority).run("init").is_fine();
 }
 
 #[test]

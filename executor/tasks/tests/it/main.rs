@@ -11,4 +11,5 @@ mod init;
 mod pod;
 mod s3;
 mod supervisor;
+mod tls;
 mod wait;

@@ -202,3 +202,51 @@ fn a_large_file_goes_in_parts() {
     pod.run("init").is_fine();
     assert!(fs::read(pod.path("argo/inputs/artifacts/a")).unwrap() == large);
 }
+
+#[test]
+fn a_bucket_is_made_where_that_is_asked_for() {
+    let Some(server) = Server::start() else { return };
+    let output = |bucket: &str, creates: Value| {
+        let artifact = json!({
+            "name": "a", "path": "/data/a", "archive": { "none": {} }, "s3": {
+                "endpoint": server.address, "insecure": true, "bucket": bucket, "key": "k", "createBucketIfNotPresent": creates,
+                "accessKeySecret": { "name": "store", "key": "id" }, "secretKeySecret": { "name": "store", "key": "key" },
+            },
+        });
+        let pod = server.pod("sesame", json!({ "outputs": { "artifacts": [artifact] } }));
+        pod.write("mainctrfs/data/a", "text");
+        pod.wait()
+    };
+    let folder = server.folder.path().join("store");
+    assert_eq!(output("made", Value::Null).code, 64);
+    // Once it is made, and once it is there.
+    for _ in 0..2 {
+        output("made", json!({})).is_fine();
+        assert_eq!(fs::read_to_string(folder.join("made/k")).unwrap(), "text");
+    }
+    let ended = output("No Bucket", json!({}));
+    assert_eq!(ended.code, 64);
+    assert!(
+        ended.last_words.contains("s3.createBucketIfNotPresent") || ended.last_words.contains("bucket No Bucket"),
+        "{}",
+        ended.last_words
+    );
+}
+
+#[test]
+fn encryption_that_is_not_there_is_named() {
+    let secret = json!({ "name": "store", "key": "key" });
+    let cases = [
+        (json!({ "kmsEncryptionContext": "{}" }), "kmsEncryptionContext is not supported"),
+        (json!({ "kmsKeyId": "k", "serverSideCustomerKeySecret": secret }), "exclude each other"),
+    ];
+    for (mut options, message) in cases {
+        options["enableEncryption"] = json!(true);
+        let place = json!({ "endpoint": "127.0.0.1:1", "bucket": "b", "key": "k", "encryptionOptions": options });
+        let pod = Pod::new(json!({ "inputs": { "artifacts": [{ "name": "a", "path": "/a", "s3": place }] } }));
+        pod.write("argo/secret/store/key", "x");
+        let ended = pod.run("init");
+        assert_eq!(ended.code, 64);
+        assert!(ended.last_words.contains(message), "{}", ended.last_words);
+    }
+}
