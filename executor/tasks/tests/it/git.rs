@@ -496,7 +496,9 @@ fn submodules_come_along_and_learn_nothing() {
 fn no_name_in_a_repository_leaves_its_place() {
     let Some(repositories) = Repositories::new() else { return };
     let (address, _) = repositories.serve(Behaviour::default());
-    let cases: [(&str, &[(&str, &str)], &str); 9] = [
+    /// A mode and a name of each entry.
+    type Entries = &'static [(&'static str, &'static str)];
+    let cases: [(&str, Entries, &str); 9] = [
         ("git", &[("40000", ".git")], "a name that git does not allow"),
         ("spelled", &[("40000", ".GiT")], "a name that git does not allow"),
         ("up", &[("40000", "..")], "a name that git does not allow"),

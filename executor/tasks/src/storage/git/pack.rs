@@ -578,3 +578,180 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    /// A pack in the making.
+    struct Making {
+        bytes: Vec<u8>,
+        count: u32,
+    }
+
+    impl Making {
+        fn new() -> Self {
+            Self { bytes: b"PACK\0\0\0\x02\0\0\0\0".to_vec(), count: 0 }
+        }
+
+        /// Adds an object and gives its place. `base` is what stands between its header and its bytes.
+        fn add(&mut self, kind: u8, base: &[u8], says: usize, data: &[u8]) -> u64 {
+            let place = self.bytes.len() as u64;
+            let mut size = says >> 4;
+            let mut byte = kind << 4 | (says & 15) as u8;
+            while size > 0 {
+                self.bytes.push(byte | 0x80);
+                byte = (size & 0x7f) as u8;
+                size >>= 7;
+            }
+            self.bytes.push(byte);
+            self.bytes.extend_from_slice(base);
+            let mut encoder = ZlibEncoder::new(&mut self.bytes, Compression::default());
+            encoder.write_all(data).unwrap();
+            encoder.finish().unwrap();
+            self.count += 1;
+            place
+        }
+
+        fn end(mut self) -> Vec<u8> {
+            self.bytes[8..12].copy_from_slice(&self.count.to_be_bytes());
+            let sum = Sha1::digest(&self.bytes);
+            self.bytes.extend_from_slice(&sum);
+            self.bytes
+        }
+    }
+
+    fn read(bytes: &[u8], left: Duration) -> io::Result<Pack> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Pack::read(file, Deadline(Instant::now() + left))
+    }
+
+    const SOON: Duration = Duration::from_secs(60);
+
+    fn id(text: &str) -> Id {
+        Id::parse(text.as_bytes()).unwrap()
+    }
+
+    /// A blob, one that is a difference to it, and an empty tree.
+    fn whole() -> Vec<u8> {
+        let mut making = Making::new();
+        let base = making.add(3, &[], 11, b"hello world");
+        let back = u8::try_from(making.bytes.len() as u64 - base).unwrap();
+        making.add(6, &[back], 8, &[11, 9, 0x90, 6, 3, b'g', b'i', b't']);
+        making.add(2, &[], 0, b"");
+        making.end()
+    }
+
+    #[test]
+    fn objects_are_found_by_their_names() {
+        let mut pack = read(&whole(), SOON).unwrap();
+        let blob = |pack: &mut Pack, name: &str| pack.object(&id(name), Kind::Blob).map(|data| data.to_vec());
+        assert_eq!(blob(&mut pack, "95d09f2b10159347eece71399a7e2e907ea3df4f").unwrap(), b"hello world");
+        assert_eq!(pack.kind(&id("4b825dc642cb6eb9a060e54bf8d69288fbee4904")), Some(Kind::Tree));
+        let mut changed = Naming::new(Kind::Blob, 9);
+        changed.0.update(b"hello git");
+        let changed = changed.id().unwrap();
+        assert_eq!(blob(&mut pack, &changed.to_string()).unwrap(), b"hello git");
+        assert!(pack.object(&changed, Kind::Tree).is_err());
+        let mut by_name = Making::new();
+        // Each is a difference to what comes behind it.
+        by_name.add(7, &changed.0, 6, &[9, 2, 0x90, 1, 1, b'i']);
+        by_name.add(7, &id("95d09f2b10159347eece71399a7e2e907ea3df4f").0, 8, &[11, 9, 0x90, 6, 3, b'g', b'i', b't']);
+        by_name.add(3, &[], 11, b"hello world");
+        let mut pack = read(&by_name.end(), SOON).unwrap();
+        assert_eq!(blob(&mut pack, &changed.to_string()).unwrap(), b"hello git");
+        assert_eq!(pack.entries[0].kind, Some(Kind::Blob));
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused() {
+        let made = |fill: &dyn Fn(&mut Making)| {
+            let mut making = Making::new();
+            fill(&mut making);
+            making.end()
+        };
+        let mut more = whole();
+        more.extend_from_slice(b"more");
+        let mut many = Making::new();
+        many.count = MOST + 1;
+        let cases = [
+            (b"PACK".to_vec(), "cut off"),
+            (b"PACK\0\0\0\x03\0\0\0\0".to_vec(), "another version"),
+            (many.end(), "more than"),
+            (more, "behind its end"),
+            (made(&|making| _ = making.add(3, &[], 5, b"longer")), "longer than it says"),
+            (made(&|making| _ = making.add(3, &[], 9, b"shorter")), "shorter than it says"),
+            (made(&|making| _ = making.add(5, &[], 0, b"")), "no kind"),
+            (made(&|making| _ = making.add(6, &[1], 4, b"1234")), "what is not there"),
+            (made(&|making| _ = making.add(6, &[0], 4, b"1234")), "what is not there"),
+            (made(&|making| _ = making.add(7, &[7; 20], 4, b"1234")), "what is not there"),
+            (made(&|making| making.bytes.extend_from_slice(&[0x30; 40])), "behind its end"),
+        ];
+        for (bytes, message) in cases {
+            let error = read(&bytes, SOON).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(message), "{message}: {error}");
+        }
+        assert!(read(&whole(), Duration::ZERO).err().unwrap().to_string().contains("too long"));
+    }
+
+    #[test]
+    fn differences_that_grow_have_an_end() {
+        // A thousand bytes that stand for a gigabyte: each copies the one before sixteen times.
+        let mut making = Making::new();
+        let mut place = making.add(3, &[], 1024, &[7; 1024]);
+        let mut length = 1024_usize;
+        let number = |mut number: usize| {
+            let mut bytes = Vec::new();
+            while number > 0x7f {
+                bytes.push((number & 0x7f) as u8 | 0x80);
+                number >>= 7;
+            }
+            bytes.push(number as u8);
+            bytes
+        };
+        for _ in 0..5 {
+            let mut delta = [number(length), number(length * 16)].concat();
+            for _ in 0..16 {
+                let mut left = length;
+                let mut from = 0;
+                while left > 0 {
+                    let count = left.min(0xff_ffff);
+                    delta.push(0xff);
+                    delta.extend((from as u32).to_le_bytes());
+                    delta.extend(&(count as u32).to_le_bytes()[..3]);
+                    (from, left) = (from + count, left - count);
+                }
+            }
+            let back = making.bytes.len() as u64 - place;
+            assert!(back < 0x80 || place > 0);
+            let mut distance = vec![(back & 0x7f) as u8];
+            let mut rest = back >> 7;
+            while rest > 0 {
+                rest -= 1;
+                distance.insert(0, (rest & 0x7f) as u8 | 0x80);
+                rest >>= 7;
+            }
+            place = making.add(6, &distance, delta.len(), &delta);
+            length *= 16;
+        }
+        let error = read(&making.end(), SOON).err().unwrap().to_string();
+        assert!(error.contains("is too long"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_change_is_read_or_refused(at in 0..100_usize, byte: u8, end in 0..200_usize) {
+            let mut bytes = whole();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = read(&bytes, SOON);
+            bytes.truncate(end);
+            let _ = read(&bytes, SOON);
+        }
+    }
+}
