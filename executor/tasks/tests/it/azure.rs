@@ -1,8 +1,7 @@
 //! Artifacts in a server that speaks as Azure's store does.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -10,46 +9,37 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::components::{AZURITE, need};
-use crate::pod::{Pod, until};
+use crate::pod::Pod;
+use crate::server::Server;
 
 const ACCOUNT: &str = "shop";
 const KEY: &[u8] = b"thirty-two bytes make a good key";
 
-struct Server {
-    child: Child,
-    address: String,
+struct Store {
+    server: Server,
     _folder: TempDir,
 }
 
-impl Server {
+impl Store {
     /// With one container, `box`.
     fn start() -> Option<Self> {
         let program = need(AZURITE)?;
         let folder = TempDir::new().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut command = Command::new(program);
-        command.args([
-            "--silent",
-            "--disableTelemetry",
-            "--skipApiVersionCheck",
-            "--blobHost",
-            "127.0.0.1",
-            "--blobPort",
-        ]);
-        command.arg(address.port().to_string()).arg("--location").arg(folder.path());
-        command.env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{}", BASE64.encode(KEY)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let server = Self { child: command.spawn().unwrap(), address: address.to_string(), _folder: folder };
-        until("the store", || TcpStream::connect(&server.address).is_ok());
-        let created = server.ask("PUT", &format!("/{ACCOUNT}/box?restype=container&{}", signature()), "");
+        let server = Server::start(program, |command, address| {
+            command.args(["--silent", "--disableTelemetry", "--skipApiVersionCheck", "--blobHost", "127.0.0.1"]);
+            command.args(["--blobPort", &address.port().to_string(), "--location"]).arg(folder.path());
+            command.env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{}", BASE64.encode(KEY)));
+        });
+        let store = Self { server, _folder: folder };
+        let created = store.ask("PUT", &format!("/{ACCOUNT}/box?restype=container&{}", signature()), "");
         assert!(created.starts_with("HTTP/1.1 201"), "{created}");
-        Some(server)
+        Some(store)
     }
 
     /// One request, without a library.
     fn ask(&self, method: &str, path: &str, headers: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let mut stream = TcpStream::connect(self.server.address).unwrap();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.server.address);
         write!(stream, "{head}Content-Length: 0\r\nx-ms-version: 2020-10-02\r\n{headers}\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -58,7 +48,7 @@ impl Server {
 
     fn place(&self, blob: &str) -> Value {
         json!({
-            "endpoint": format!("http://{}/{ACCOUNT}", self.address), "container": "box", "blob": blob,
+            "endpoint": format!("http://{}/{ACCOUNT}", self.server.address), "container": "box", "blob": blob,
             "accountKeySecret": { "name": "store", "key": "key" },
         })
     }
@@ -69,13 +59,6 @@ impl Server {
         let pod = Pod::new(template);
         pod.write("argo/secret/store/key", secret);
         pod
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -94,9 +77,9 @@ fn signature() -> String {
 
 #[test]
 fn files_and_folders_are_kept_and_loaded_by_key_and_by_signature() {
-    let Some(server) = Server::start() else { return };
+    let Some(store) = Store::start() else { return };
     let none = json!({ "none": {} });
-    let pod = server.pod(
+    let pod = store.pod(
         &key(),
         json!({ "outputs": { "artifacts": [
         { "name": "packed", "path": "/data/folder" },
@@ -115,16 +98,16 @@ fn files_and_folders_are_kept_and_loaded_by_key_and_by_signature() {
     assert_eq!(pod.reported()["outputs"]["artifacts"][1]["azure"]["blob"], "wf/pod/folder");
     // What a folder is in an account with a hierarchical namespace.
     let path = format!("/{ACCOUNT}/box/wf/pod/folder?{}", signature());
-    let put = server.ask("PUT", &path, "x-ms-blob-type: BlockBlob\r\n");
+    let put = store.ask("PUT", &path, "x-ms-blob-type: BlockBlob\r\n");
     assert!(put.starts_with("HTTP/1.1 201"), "{put}");
     for secret in [key(), signature(), format!("?{}", signature())] {
-        let pod = server.pod(
+        let pod = store.pod(
             &secret,
             json!({ "inputs": { "artifacts": [
             { "name": "packed", "path": "/a", "azure": { "blob": "wf/pod/packed.tgz" } },
             { "name": "folder", "path": "/b", "azure": { "blob": "wf/pod/folder" } },
             { "name": "empty", "path": "/c", "azure": { "blob": "wf/pod/empty" } },
-            { "name": "large", "path": "/d", "azure": server.place("wf/pod/large") },
+            { "name": "large", "path": "/d", "azure": store.place("wf/pod/large") },
             { "name": "none", "path": "/e", "azure": { "blob": "wf/pod/fold" }, "optional": true },
         ] } }),
         );
@@ -163,9 +146,9 @@ fn what_is_missing_or_wrong_is_told_without_the_key() {
         assert!(ended.last_words.contains(message), "{}", ended.last_words);
         assert!(!ended.stderr.contains("hidden"), "{}", ended.stderr);
     }
-    let Some(server) = Server::start() else { return };
+    let Some(store) = Store::start() else { return };
     let wrong = BASE64.encode(b"hidden");
-    let ended = server.pod(&wrong, input(json!({ "blob": "a" }))).run("init");
+    let ended = store.pod(&wrong, input(json!({ "blob": "a" }))).run("init");
     assert_eq!(ended.code, 64);
     assert!(ended.last_words.contains("403") || ended.last_words.contains("Forbidden"), "{}", ended.last_words);
     assert!(!ended.stderr.contains(&wrong), "{}", ended.stderr);

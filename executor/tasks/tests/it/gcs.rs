@@ -1,56 +1,45 @@
 //! Artifacts in a server that speaks as Google's store does.
 
 use std::fs;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::components::{FAKE_GCS_SERVER, need};
-use crate::pod::{Pod, until};
+use crate::pod::Pod;
+use crate::server::Server;
 
-struct Server {
-    child: Child,
+struct Store {
+    server: Server,
     folder: TempDir,
-    address: String,
 }
 
-impl Server {
+impl Store {
     fn start() -> Option<Self> {
         let program = need(FAKE_GCS_SERVER)?;
         // Next to the build: it keeps what objects are in extended attributes.
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         fs::create_dir_all(folder.path().join("bucket")).unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut command = Command::new(program);
-        command.args(["-scheme", "http", "-host", "127.0.0.1", "-port", &address.port().to_string()]);
-        command.args(["-public-host", &address.to_string(), "-backend", "filesystem", "-filesystem-root"]);
-        command.arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let server = Self { child: command.spawn().unwrap(), folder, address: address.to_string() };
-        until("the store", || std::net::TcpStream::connect(&server.address).is_ok());
-        Some(server)
+        let server = Server::start(program, |command, address| {
+            command.args(["-scheme", "http", "-host", "127.0.0.1", "-port", &address.port().to_string()]);
+            command.args(["-public-host", &address.to_string(), "-backend", "filesystem", "-filesystem-root"]);
+            command.arg(folder.path());
+        });
+        Some(Self { server, folder })
     }
 
     fn pod(&self, mut template: Value) -> Pod {
         template["container"] = json!({ "volumeMounts": [{ "mountPath": "/data" }] });
         template["archiveLocation"]["gcs"] = json!({ "bucket": "bucket", "key": "wf/pod" });
-        Pod::new(template).with("STORAGE_EMULATOR_HOST", &self.address)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Pod::new(template).with("STORAGE_EMULATOR_HOST", self.server.address.to_string())
     }
 }
 
 #[test]
 fn files_and_folders_are_kept_and_loaded() {
-    let Some(server) = Server::start() else { return };
+    let Some(store) = Store::start() else { return };
     let none = json!({ "none": {} });
-    let pod = server.pod(json!({ "outputs": { "artifacts": [
+    let pod = store.pod(json!({ "outputs": { "artifacts": [
         { "name": "packed", "path": "/data/folder" },
         { "name": "folder", "path": "/data/folder", "archive": none },
         { "name": "empty", "path": "/data/empty", "archive": none },
@@ -65,9 +54,9 @@ fn files_and_folders_are_kept_and_loaded() {
     let keys: Vec<_> =
         artifacts.as_array().unwrap().iter().map(|artifact| artifact["gcs"]["key"].as_str().unwrap()).collect();
     assert_eq!(keys, ["wf/pod/packed.tgz", "wf/pod/folder", "wf/pod/empty", "own/key"]);
-    assert!(server.folder.path().join("bucket").read_dir().unwrap().count() > 0);
+    assert!(store.folder.path().join("bucket").read_dir().unwrap().count() > 0);
 
-    let pod = server.pod(json!({ "inputs": { "artifacts": [
+    let pod = store.pod(json!({ "inputs": { "artifacts": [
         { "name": "packed", "path": "/a", "gcs": { "key": "wf/pod/packed.tgz" } },
         { "name": "folder", "path": "/b", "gcs": { "key": "wf/pod/folder" } },
         { "name": "empty", "path": "/c", "gcs": { "key": "wf/pod/empty" } },
@@ -98,7 +87,7 @@ fn what_is_missing_or_no_key_is_told_without_it() {
     }
     let ended = Pod::new(input(json!({ "key": "k" }))).run("init");
     assert!(ended.last_words.contains("gcs.bucket is not set"), "{}", ended.last_words);
-    let Some(server) = Server::start() else { return };
-    let ended = server.pod(input(json!({ "key": "none" }))).run("init");
+    let Some(store) = Store::start() else { return };
+    let ended = store.pod(input(json!({ "key": "none" }))).run("init");
     assert!(ended.last_words.contains("none in bucket bucket is not there"), "{}", ended.last_words);
 }

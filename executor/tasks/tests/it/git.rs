@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::components::{GIT, need};
 use crate::pod::{Ended, Pod};
+use crate::server::serve;
 use crate::tls::Authority;
 
 /// What the web server does besides.
@@ -125,7 +126,8 @@ impl Repositories {
 
     fn serve(&self, behaviour: Behaviour) -> (SocketAddr, Arc<Serving>) {
         let root = self.folder.path().to_owned();
-        serve(Arc::new(Serving { git: self.git.clone(), root, behaviour, told: Mutex::default() }))
+        let serving = Arc::new(Serving { git: self.git.clone(), root, behaviour, told: Mutex::default() });
+        (serve(router(&serving)), serving)
     }
 }
 
@@ -149,19 +151,6 @@ fn command(git: &Path) -> Command {
     }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-/// Serves from a thread of its own until the test's process ends.
-fn serve(serving: Arc<Serving>) -> (SocketAddr, Arc<Serving>) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    let router = router(&serving);
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await })
-    });
-    (address, serving)
 }
 
 fn router(serving: &Arc<Serving>) -> Router {

@@ -62,18 +62,9 @@ fn answer_of(store: &mut Store, method: &Method, uri: &Uri, body: &Bytes) -> (St
     }
 }
 
-/// Serves from a thread of its own until the test's process ends.
 fn serve(store: Store) -> (SocketAddr, Shared) {
     let store: Shared = Arc::new(Mutex::new(store));
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    let router = router(&store);
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), router).await })
-    });
-    (address, store)
+    (crate::server::serve(router(&store)), store)
 }
 
 fn router(store: &Shared) -> Router {

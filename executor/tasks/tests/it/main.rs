@@ -10,6 +10,7 @@ mod http;
 mod init;
 mod pod;
 mod s3;
+mod server;
 mod supervisor;
 mod tls;
 mod wait;

@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::server::on_a_thread;
+
 /// An authority that nobody knows.
 pub(crate) struct Authority {
     certificate: rcgen::Certificate,
@@ -63,17 +65,8 @@ impl Authority {
         };
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         let config = config.with_single_cert(vec![own.der().clone()], key).unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = TcpListener::from_std(listener).unwrap();
-                axum::serve(Accepting { listener, acceptor: Arc::new(config).into() }, router).await
-            })
-        });
-        address
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        on_a_thread(|listener| async move { axum::serve(Accepting { listener, acceptor }, router).await })
     }
 }
 

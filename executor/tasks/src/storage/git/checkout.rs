@@ -13,7 +13,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 
 use super::broken;
 use super::object::{Commit, Entry, Id, Kind, What, entries};
-use super::pack::{Deadline, Pack, Summed};
+use super::pack::{Deadline, Pack};
+use super::sum::Summed;
 
 /// Folders in folders: each is open while it is written.
 const DEEPEST: usize = 400;

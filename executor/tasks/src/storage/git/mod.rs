@@ -11,10 +11,12 @@ mod object;
 mod pack;
 mod packet;
 mod plan;
+mod reader;
 mod remote;
 mod repository;
 mod revision;
 mod submodule;
+mod sum;
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,5 +1,4 @@
-//! A pack: all objects of a repository in one file, most of them as differences to others (`gitformat-pack`). One file: what
-//! is read of it in order, and what is read again by place, are the same few bytes.
+//! A pack: all objects of a repository in one file, most of them as differences to others (`gitformat-pack`).
 //!
 //! It is read three times: once through, to find the objects; again by place, to put those together that are differences, as
 //! only then their names are known; and last for what is checked out. Memory does not grow with the objects' sizes: what is
@@ -7,27 +6,19 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, Write as _};
 use std::rc::Rc;
 use std::time::Instant;
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
-use sha1_checked::{Digest as _, Sha1};
-
 use super::object::{Id, Kind};
+use super::reader::{Entry, Header, LONGEST, NONE, Reader};
+use super::sum::{Naming, Summed};
 use super::{broken, delta};
 
 /// Objects of a pack at most; each takes some sixty bytes of memory.
 const MOST: u32 = 20_000_000;
-/// The longest object that has to be in memory: a difference and what comes of it, a tree, a commit.
-const LONGEST: u64 = 256 << 20;
 /// What is kept in memory of objects that others may be differences to, bytes.
 const KEPT: usize = 48 << 20;
-/// Read of the file at a time, bytes.
-const CHUNK: usize = 1 << 16;
-/// No object.
-const NONE: u32 = u32::MAX;
 
 /// Until when it may take.
 #[derive(Debug, Clone, Copy)]
@@ -42,30 +33,6 @@ impl Deadline {
             false => Err(io::Error::other("it takes too long")),
         }
     }
-}
-
-/// An object's place.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    offset: u64,
-    /// What is in the pack of it, inflated, bytes.
-    size: u64,
-    id: Id,
-    crc: u32,
-    /// What it is a difference to; [`NONE`] where it is whole.
-    base: u32,
-    /// Nothing as long as it is not known what it is a difference to.
-    kind: Option<Kind>,
-    /// How long its header is, bytes.
-    header: u8,
-}
-
-/// What an object's header says it is.
-enum Header {
-    Whole(Kind),
-    /// By the base's place.
-    ByPlace(u64),
-    ByName(Id),
 }
 
 /// A pack and where everything in it is.
@@ -112,7 +79,7 @@ impl Pack {
             deadline.check()?;
             pack.scan(place, &mut named)?;
         }
-        if pack.reader.place() + 20 != pack.reader.file.metadata()?.len() {
+        if pack.reader.place() + 20 != pack.reader.length()? {
             return Err(broken("a pack with something behind its end"));
         }
         pack.put_together(named)?;
@@ -133,7 +100,7 @@ impl Pack {
             Header::Whole(kind) => {
                 let mut name = Naming::new(kind, size);
                 self.reader.inflate(size, &mut |part| {
-                    name.0.update(part);
+                    name.add(part);
                     Ok(())
                 })?;
                 entry.id = name.id()?;
@@ -199,7 +166,7 @@ impl Pack {
         let kind = self.entry(entry.base)?.kind.ok_or_else(|| broken("a difference to what is not there"))?;
         let data = self.data(place)?;
         let mut name = Naming::new(kind, data.len() as u64);
-        name.0.update(data.as_slice());
+        name.add(&data);
         Ok((name.id()?, kind))
     }
 
@@ -361,230 +328,13 @@ impl Children {
     }
 }
 
-/// An object's name in the making.
-struct Naming(Sha1);
-
-impl Naming {
-    fn new(kind: Kind, length: u64) -> Self {
-        Self(Sha1::new_with_prefix(format!("{} {length}\0", kind.name())))
-    }
-
-    /// # Errors
-    /// Where it was made to have the name of another: a name that is asked for has to be that of one content.
-    fn id(self) -> io::Result<Id> {
-        let made = self.0.try_finalize();
-        match made.has_collision() {
-            true => Err(broken("an object that was made to have another's name")),
-            false => Ok(Id((*made.hash()).into())),
-        }
-    }
-}
-
-/// A file that ends with the hash of what is before.
-pub(super) struct Summed {
-    file: BufWriter<File>,
-    sum: Sha1,
-}
-
-impl Summed {
-    pub(super) fn new(file: File) -> Self {
-        Self { file: BufWriter::with_capacity(CHUNK, file), sum: Sha1::new() }
-    }
-
-    /// Counts what is in the file already.
-    pub(super) fn take_in(&mut self, from: &mut impl Read) -> io::Result<()> {
-        let mut part = vec![0; CHUNK];
-        loop {
-            match from.read(&mut part)? {
-                0 => return Ok(()),
-                read => self.sum.update(part.get(..read).unwrap_or_default()),
-            }
-        }
-    }
-
-    /// Writes the hash.
-    pub(super) fn end(mut self) -> io::Result<()> {
-        let sum = self.sum.finalize();
-        self.file.write_all(&sum)?;
-        self.file.flush()
-    }
-}
-
-impl Write for Summed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.sum.update(bytes.get(..written).unwrap_or_default());
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-/// A pack's bytes, in order or by place.
-struct Reader {
-    file: File,
-    buffer: Vec<u8>,
-    /// What of the buffer is read, and filled.
-    at: usize,
-    filled: usize,
-    /// Where in the file the buffer ends.
-    end: u64,
-    inflater: Decompress,
-    scratch: Vec<u8>,
-    crc: Crc,
-}
-
-impl Reader {
-    fn new(file: File) -> Self {
-        Self {
-            file,
-            buffer: vec![0; CHUNK],
-            at: 0,
-            filled: 0,
-            end: 0,
-            inflater: Decompress::new(true),
-            scratch: vec![0; CHUNK],
-            crc: Crc::new(),
-        }
-    }
-
-    /// Where in the file it is.
-    fn place(&self) -> u64 {
-        self.end - (self.filled - self.at) as u64
-    }
-
-    /// Goes to where an object's bytes begin, behind its header.
-    fn start(&mut self, entry: Entry) -> io::Result<()> {
-        let place = entry.offset + u64::from(entry.header);
-        match usize::try_from(self.end.wrapping_sub(place)) {
-            Ok(left) if left <= self.filled => self.at = self.filled - left,
-            _ => (self.at, self.filled, self.end) = (0, 0, place),
-        }
-        Ok(())
-    }
-
-    /// What is in the buffer, which is something.
-    fn fill(&mut self) -> io::Result<()> {
-        if self.at == self.filled {
-            self.filled = self.file.read_at(&mut self.buffer, self.end)?;
-            self.at = 0;
-            self.end += self.filled as u64;
-        }
-        match self.filled {
-            0 => Err(broken("a pack that is cut off")),
-            _ => Ok(()),
-        }
-    }
-
-    fn byte(&mut self) -> io::Result<u8> {
-        self.fill()?;
-        let byte = self.buffer.get(self.at).copied().unwrap_or_default();
-        self.at += 1;
-        self.crc.update(&[byte]);
-        Ok(byte)
-    }
-
-    /// An object's header: what it is, and how long.
-    fn header(&mut self, offset: u64) -> io::Result<(Header, u64)> {
-        let long = || broken("a number in a pack that is too long");
-        let mut byte = self.byte()?;
-        let kind = byte >> 4 & 7;
-        let mut size = u64::from(byte & 15);
-        let mut shift = 4;
-        while byte & 0x80 != 0 {
-            byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            size |= bits.checked_shl(shift).filter(|shifted| shifted >> shift == bits).ok_or_else(long)?;
-            shift += 7;
-        }
-        let header = match kind {
-            1 => Header::Whole(Kind::Commit),
-            2 => Header::Whole(Kind::Tree),
-            3 => Header::Whole(Kind::Blob),
-            4 => Header::Whole(Kind::Tag),
-            6 => {
-                // Big end first, and no number has two forms.
-                let mut back = 0_u64;
-                loop {
-                    let byte = self.byte()?;
-                    back = back
-                        .checked_mul(128)
-                        .and_then(|back| back.checked_add(u64::from(byte & 0x7f)))
-                        .ok_or_else(long)?;
-                    if byte & 0x80 == 0 {
-                        break;
-                    }
-                    back += 1;
-                }
-                let base = offset.checked_sub(back).filter(|_| back > 0);
-                Header::ByPlace(base.ok_or_else(|| broken("a difference to what is not there"))?)
-            }
-            7 => {
-                let mut id = Id::default();
-                for byte in &mut id.0 {
-                    *byte = self.byte()?;
-                }
-                Header::ByName(id)
-            }
-            _ => return Err(broken("an object of no kind that git has")),
-        };
-        Ok((header, size))
-    }
-
-    /// An object's own bytes, in memory.
-    fn whole(&mut self, entry: Entry) -> io::Result<Vec<u8>> {
-        if entry.size > LONGEST {
-            return Err(io::Error::other(format!(
-                "an object of {} bytes that is kept as a difference is too long",
-                entry.size
-            )));
-        }
-        // A length is a stranger's word until that much has come.
-        let mut data = Vec::with_capacity(usize::try_from(entry.size).map_err(io::Error::other)?.min(16 * CHUNK));
-        self.start(entry)?;
-        self.inflate(entry.size, &mut |part| {
-            data.extend_from_slice(part);
-            Ok(())
-        })?;
-        Ok(data)
-    }
-
-    /// Inflates so many bytes.
-    fn inflate(&mut self, size: u64, to: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        self.inflater.reset(true);
-        let mut made = 0;
-        loop {
-            self.fill()?;
-            let (input, before) = (self.buffer.get(self.at..self.filled).unwrap_or_default(), self.inflater.total_in());
-            let status = self.inflater.decompress(input, &mut self.scratch, FlushDecompress::None);
-            let status = status.map_err(|_| broken("an object that cannot be inflated"))?;
-            let taken = usize::try_from(self.inflater.total_in() - before).map_err(io::Error::other)?;
-            let part = usize::try_from(self.inflater.total_out() - made).map_err(io::Error::other)?;
-            self.crc.update(input.get(..taken).unwrap_or_default());
-            self.at += taken;
-            made = self.inflater.total_out();
-            if made > size {
-                return Err(broken("an object that is longer than it says"));
-            }
-            to(self.scratch.get(..part).unwrap_or_default())?;
-            match status {
-                Status::StreamEnd if made == size => return Ok(()),
-                Status::StreamEnd => return Err(broken("an object that is shorter than it says")),
-                _ if taken == 0 && part == 0 => return Err(broken("an object that cannot be inflated")),
-                _ => {}
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use flate2::Compression;
     use flate2::write::ZlibEncoder;
     use proptest::prelude::*;
+    use sha1_checked::{Digest as _, Sha1};
     use std::time::Duration;
 
     /// A pack in the making.
@@ -654,7 +404,7 @@ mod tests {
         assert_eq!(blob(&mut pack, "95d09f2b10159347eece71399a7e2e907ea3df4f").unwrap(), b"hello world");
         assert_eq!(pack.kind(&id("4b825dc642cb6eb9a060e54bf8d69288fbee4904")), Some(Kind::Tree));
         let mut changed = Naming::new(Kind::Blob, 9);
-        changed.0.update(b"hello git");
+        changed.add(b"hello git");
         let changed = changed.id().unwrap();
         assert_eq!(blob(&mut pack, &changed.to_string()).unwrap(), b"hello git");
         assert!(pack.object(&changed, Kind::Tree).is_err());
