@@ -11,22 +11,22 @@ const SWITCHES: [&str; 6] =
 
 /// A command line, taken apart.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// The first word that is not a flag.
-    pub(crate) verb: String,
+    pub verb: String,
     /// Below which the contract's files are.
-    pub(crate) root: Option<String>,
+    pub root: Option<String>,
     /// Whether to say on standard error what is being done.
-    pub(crate) verbose: bool,
+    pub verbose: bool,
     /// The signal of `kill --signal N PID`.
-    pub(crate) signal: Option<String>,
+    pub signal: Option<String>,
     /// Everything behind the verb that is not a flag.
-    pub(crate) words: Vec<OsString>,
+    pub words: Vec<OsString>,
 }
 
 impl Arguments {
     /// Takes apart what follows the program's name.
-    pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Self {
+    pub fn parse(line: impl IntoIterator<Item = OsString>) -> Self {
         let mut parsed = Self::default();
         let mut line = line.into_iter().peekable();
         while let Some(word) = line.next() {
@@ -69,7 +69,7 @@ impl Arguments {
     }
 
     /// The word at a place, as text.
-    pub(crate) fn word(&self, place: usize) -> Option<&str> {
+    pub fn word(&self, place: usize) -> Option<&str> {
         self.words.get(place).map(OsString::as_os_str).and_then(OsStr::to_str)
     }
 }
