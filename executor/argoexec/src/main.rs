@@ -16,7 +16,6 @@ mod init;
 mod inputs;
 mod kill;
 mod outputs;
-mod report;
 mod sibling;
 mod sys;
 mod terminal;
@@ -26,7 +25,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use argoexec_common::{arguments, failure, files, shared};
+use argoexec_common::{arguments, exit_code, failure, files, shared};
 use emissary_contract::verb;
 
 use crate::arguments::Arguments;

@@ -95,7 +95,14 @@ async fn until_ended(pod: &Pod, report: &Report<'_>, told: &mut Option<String>) 
     if !begun {
         result = result.and(begin.await);
     }
-    result
+    match ends.killed() {
+        [] => result,
+        killed => result.and(Err(Failure::own(format!(
+            "container {} was killed together with its executor (out of memory, or SIGKILL), and has no exit code; what there \
+             is of its outputs has been collected",
+            killed.join(", ")
+        )))),
+    }
 }
 
 /// The next time to look at progress; never where nobody wants to know.
