@@ -9,6 +9,7 @@ mod kill;
 mod parameters;
 mod progress;
 
+use std::io;
 use std::pin::pin;
 
 use jiff::Timestamp;
@@ -138,4 +139,17 @@ async fn collect(pod: &Pod, errors: &mut Vec<String>) -> serde_json::Map<String,
         outputs.insert("artifacts".to_owned(), artifacts.into());
     }
     outputs
+}
+
+/// Why something that the step has left cannot be read, and what mends it.
+fn unreadable(pod: &Pod, path: &str, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "; the step's process runs as another user than {}: set the same securityContext.runAsUser for both, or let the \
+             process make its outputs readable for all (umask 022)",
+            pod.container()
+        ),
+        _ => String::new(),
+    };
+    format!("{path}: {error}{hint}")
 }

@@ -3,6 +3,7 @@
 
 mod components;
 mod controller;
+mod hostile;
 mod http;
 mod init;
 mod pod;
