@@ -9,4 +9,5 @@ mod init;
 mod pod;
 mod s3;
 mod supervisor;
+mod together;
 mod wait;
