@@ -33,8 +33,10 @@ usage: cargo xtask <task>
                                      --platform P      amd64 or arm64, by default this machine's
                                      --print-path      argoexec's path alone
   image [--print-path] [--profile PROFILE]
-                                     build the container image with buildah, around a static program, as an OCI
-                                     archive under target/image; --print-path prints the archive's path alone
+                                     build the webhook's container image with buildah, around a static program, as an
+                                     OCI archive under target/image; --print-path prints the archive's path alone
+  image executor [--print-path] [--platform P]
+                                     the same for the executor's image
   sbom                               print what the program is made of, as CycloneDX JSON
   generate                           write the files that are made of others: the copies of image-index.yaml that webhook/ and
                                      charts/ install, and the chart's README; a test holds them equal
