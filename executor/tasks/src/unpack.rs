@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -25,6 +25,9 @@ use rustix::io::Errno;
 const HEADS: u64 = 1 << 20;
 /// A zip's directory, which is held as a whole: about 300,000 entries with names of middling length.
 const DIRECTORY: u64 = 32 << 20;
+
+/// The longest sparse file, bytes: a small archive can say any number, and as many zeros are gone through.
+const LONGEST_SPARSE: u64 = 1 << 40;
 
 /// What an archive's kind is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,9 +139,11 @@ impl Tree {
                 (EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse, _) if name.ends_with(b"/") => {
                     self.folder(&name, mode)
                 }
-                (EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse, _) => {
-                    self.file(&name, mode, modified, &mut entry)
-                }
+                (EntryType::GNUSparse, _) => match entry.size() {
+                    size if size > LONGEST_SPARSE => Err(refused(&format!("it says that it has {size} bytes"))),
+                    _ => self.fill(&name, mode, modified, |file| copy_sparse(&mut entry, file)),
+                },
+                (EntryType::Regular | EntryType::Continuous, _) => self.file(&name, mode, modified, &mut entry),
                 (EntryType::Directory, _) => self.folder(&name, mode),
                 (EntryType::Symlink, Some(link)) => self.symlink(&name, &link),
                 (EntryType::Link, Some(link)) => self.hard_link(&name, &link),
@@ -182,13 +187,23 @@ impl Tree {
         modified: Option<u64>,
         from: &mut impl Read,
     ) -> io::Result<()> {
+        self.fill(name, mode, modified, |file| io::copy(from, file).map(drop))
+    }
+
+    fn fill(
+        &mut self,
+        name: &[u8],
+        mode: u32,
+        modified: Option<u64>,
+        fill: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<()> {
         let parts = parts(name)?;
         let (folder, last) = self.parent(&parts)?;
         remove(&folder, last)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(&folder, last, flags, Mode::from(0o600))?;
         let mut file = File::from(made);
-        io::copy(from, &mut file)?;
+        fill(&mut file)?;
         rustix::fs::fchmod(&file, Mode::from(mode & 0o777))?;
         if let Some(seconds) = modified.and_then(|seconds| i64::try_from(seconds).ok()) {
             let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
@@ -304,6 +319,24 @@ impl Tree {
                 fs::remove_dir(here)
             }
             Top::Many => place(here, target),
+        }
+    }
+}
+
+/// Copies all there is, and leaves holes where there are nothing but zeros.
+fn copy_sparse(from: &mut impl Read, to: &mut File) -> io::Result<()> {
+    const CHUNK: u64 = 64 << 10;
+    let mut chunk = Vec::new();
+    loop {
+        chunk.clear();
+        let count = from.take(CHUNK).read_to_end(&mut chunk)?;
+        match chunk.iter().all(|byte| *byte == 0) {
+            true => to.seek_relative(i64::try_from(count).unwrap_or(i64::MAX))?,
+            false => to.write_all(&chunk)?,
+        }
+        if count == 0 {
+            let length = to.stream_position()?;
+            return to.set_len(length);
         }
     }
 }

@@ -3,7 +3,6 @@
 use super::*;
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 /// An entry: kind, name, and text or target.
@@ -294,6 +293,36 @@ fn names_of_any_writer_are_read() {
         let read = |name: &str| fs::read_to_string(place.target().join(name)).unwrap();
         assert_eq!([read(&name), read("link"), read(&other)], ["one", "two", "two"], "{format}");
     }
+}
+
+#[test]
+fn holes_stay_holes_and_have_a_limit() {
+    use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+    let folder = tempfile::tempdir().unwrap();
+    let sparse = File::create(folder.path().join("sparse")).unwrap();
+    sparse.write_all_at(b"middle", 40 << 20).unwrap();
+    sparse.set_len(64 << 20).unwrap();
+    let mut command = std::process::Command::new("tar");
+    command.args(["--format=gnu", "--sparse", "-cf", "-", "-C"]).arg(folder.path()).arg("sparse");
+    let mut tar = command.output().unwrap().stdout;
+    let place = Place::new();
+    place.unpack(&tar, Kind::Tar).unwrap();
+    assert!(fs::read(place.target()).unwrap() == fs::read(folder.path().join("sparse")).unwrap());
+    assert!(fs::metadata(place.target()).unwrap().blocks() * 512 < 1 << 20, "it takes no room");
+
+    // The same with another size, and its last hole as much longer.
+    let size = [&[0x80, 0, 0, 0], &(2_u64 << 40).to_be_bytes()[..]].concat();
+    let slots = tar[386..482].chunks(24).take_while(|slot| slot[0] != 0).count();
+    for number in [386 + 24 * (slots - 1), 483] {
+        tar[number..number + 12].copy_from_slice(&size);
+    }
+    tar[148..156].fill(b' ');
+    let sum: u32 = tar[..512].iter().copied().map(u32::from).sum();
+    tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let place = Place::new();
+    let error = place.unpack(&tar, Kind::Tar).unwrap_err();
+    assert!(error.to_string().contains("it says that it has 2199023255552 bytes"), "{error}");
+    place.holds();
 }
 
 #[test]
