@@ -130,7 +130,7 @@ const RESERVED: [Reserved; 6] = [
             "src/main.rs",
             "xtask/",
             "executor/argoexec/src/main.rs",
-            "executor/tasks/src/main.rs",
+            "executor/tasks/src/bin/",
         ]),
         why: "the environment is read at the edge and passed in as values",
     },

@@ -295,7 +295,9 @@ impl Component {
             }
             Source::Kubernetes => kubernetes::provision(self.variable, cache, &progress),
             Source::Module(module) => module.provision(cache, &progress),
-            Source::Program(module, package) => on_path().map_or_else(|| module.program(package, &[], cache, &progress), Ok),
+            Source::Program(module, package) => {
+                on_path().map_or_else(|| module.program(package, &[], cache, &progress), Ok)
+            }
             Source::Built(module, package, links) => module.program(package, links, cache, &progress),
             Source::Kubelet => kubernetes::build(kubernetes::Build::WithKubelet, cache, &progress),
             Source::NodeTree => node::tree(cache, &progress),

@@ -37,8 +37,10 @@ usage: cargo xtask <task>
                                      --platform P      amd64 or arm64, by default this machine's
                                      --print-path      argoexec's path alone
   image [--print-path] [--profile PROFILE]
-                                     build the container image with buildah, around a static program, as an OCI
-                                     archive under target/image; --print-path prints the archive's path alone
+                                     build the webhook's container image with buildah, around a static program, as an
+                                     OCI archive under target/image; --print-path prints the archive's path alone
+  image executor [--print-path] [--platform P]
+                                     the same for the executor's image
   sbom                               print what the program is made of, as CycloneDX JSON
   generate                           write the files that are made of others: the copies of image-index.yaml that webhook/ and
                                      charts/ install, and the chart's README; a test holds them equal
@@ -80,9 +82,7 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         (["executor", "--platform", platform], true) => executor::run(Some(platform), false),
         (["executor", "--platform", platform, "--print-path"], true) => executor::run(Some(platform), true),
         (["components"], true) => components::print(&[components::TABLE]),
-        (["components", "--argo"], true) => {
-            components::print(&[components::TABLE, components::NODE, components::ARGO])
-        }
+        (["components", "--argo"], true) => components::print(&[components::TABLE, components::NODE, components::ARGO]),
         (["components", "--node"], true) => components::print(&[components::TABLE, components::NODE]),
         (["image", words @ ..], true) => image::run(&image::Wanted::parse(words)?),
         (["sbom"], true) => sbom::print(),

@@ -129,11 +129,7 @@ impl Node {
     ///
     /// # Errors
     /// What did not start, with the end of its log. What was started is stopped again.
-    pub fn start(
-        assets: &Assets,
-        programs: &NodePrograms,
-        folder: &Path,
-    ) -> Result<(ControlPlane, Self), NodeError> {
+    pub fn start(assets: &Assets, programs: &NodePrograms, folder: &Path) -> Result<(ControlPlane, Self), NodeError> {
         if let Some(obstacle) = obstacle() {
             return Err(NodeError::Impossible(obstacle));
         }
@@ -144,11 +140,7 @@ impl Node {
         started
     }
 
-    fn start_all(
-        assets: &Assets,
-        programs: &NodePrograms,
-        folder: &Path,
-    ) -> Result<(ControlPlane, Self), NodeError> {
+    fn start_all(assets: &Assets, programs: &NodePrograms, folder: &Path) -> Result<(ControlPlane, Self), NodeError> {
         let processes = Processes::of(folder, &[]);
         let holder = processes.spawn("network", Path::new("unshare"), &["--net", "sleep", "infinity"]);
         let network = holder.map_err(StartError::from)?.id();
@@ -311,9 +303,10 @@ impl Node {
         fs::write(self.data().join("cni/10-bridge.conflist"), network(&self.data()).to_string())
             .map_err(StartError::preparing("write the CNI's file".to_owned()))?;
         self.write("node.d/containerd.toml", &self.containerd_settings())?;
-        let mut arguments: Vec<OsString> = [format!("--net={}", self.network_namespace().display()).as_str(), "--", "unshare"]
-            .map(OsString::from)
-            .into();
+        let mut arguments: Vec<OsString> =
+            [format!("--net={}", self.network_namespace().display()).as_str(), "--", "unshare"]
+                .map(OsString::from)
+                .into();
         arguments.extend(["--pid", "--fork", "--kill-child", "--mount-proc", "--"].map(OsString::from));
         arguments.extend(["env", "--chdir"].map(OsString::from));
         arguments.push(self.folder.clone().into_os_string());
@@ -327,8 +320,8 @@ impl Node {
         until("containerd answers", processes, "containerd", || succeeds(self.ctr().arg("version")))?;
         let busybox = self.busybox();
         let links = [
-            "sh", "cat", "cp", "date", "echo", "env", "false", "head", "id", "kill", "ln", "ls", "mkdir", "seq", "sleep",
-            "test", "touch", "true", "wget",
+            "sh", "cat", "cp", "date", "echo", "env", "false", "head", "id", "kill", "ln", "ls", "mkdir", "seq",
+            "sleep", "test", "touch", "true", "wget",
         ];
         let file = [("bin/busybox", busybox.as_path())];
         let pause = json!({"Entrypoint": ["/bin/busybox", "sleep", "2147483647"]});
@@ -337,12 +330,7 @@ impl Node {
     }
 
     /// Starts the kubelet, in the namespaces of containerd, and kube-proxy.
-    fn start_kubelet(
-        &self,
-        control_plane: &ControlPlane,
-        assets: &Assets,
-        has_dns: bool,
-    ) -> Result<(), NodeError> {
+    fn start_kubelet(&self, control_plane: &ControlPlane, assets: &Assets, has_dns: bool) -> Result<(), NodeError> {
         let processes = Processes::of(&self.folder, &[]);
         self.write("node.d/kubelet.json", &self.kubelet_settings(has_dns).to_string())?;
         let Some(containerd) = processes.id("containerd") else {
@@ -452,6 +440,7 @@ fn hierarchies() -> impl Iterator<Item = PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     let is_one = |folder: &Path| folder.join("cgroup.procs").is_file();
     let below = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-    let all: Vec<PathBuf> = if is_one(root) { vec![root.to_owned()] } else { below.filter(|one| is_one(one)).collect() };
+    let all: Vec<PathBuf> =
+        if is_one(root) { vec![root.to_owned()] } else { below.filter(|one| is_one(one)).collect() };
     all.into_iter()
 }

@@ -206,7 +206,9 @@ fn role(argo: &Path) -> PathBuf {
 fn table(ours: &BTreeMap<String, End>, theirs: &BTreeMap<String, End>) -> String {
     let rows = workflows().into_iter().map(|workflow| {
         let name = workflow["metadata"]["name"].as_str().unwrap().to_owned();
-        let cell = |end: &End| if end.message.is_empty() { end.phase.clone() } else { format!("{}: {}", end.phase, end.message) };
+        let cell = |end: &End| {
+            if end.message.is_empty() { end.phase.clone() } else { format!("{}: {}", end.phase, end.message) }
+        };
         let (ours, theirs) = (&ours[&name], &theirs[&name]);
         let nodes = if ours.nodes == theirs.nodes { "" } else { " (nodes differ)" };
         format!("| {name} | {} | {}{nodes} |\n", cell(theirs), cell(ours))

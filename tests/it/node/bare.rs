@@ -65,7 +65,8 @@ fn a_restricted_pod_on_a_read_only_root_runs() {
 fn a_command_that_is_not_there_is_told() {
     on_the_node(async |node| {
         let namespace = node.namespace("not-there").await;
-        let container = json!({"name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["/bin/nowhere"]});
+        let container =
+            json!({"name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["/bin/nowhere"]});
         let ran = node.run(&namespace, &bare("not-there", json!([container]))).await;
         assert_eq!((ran.phase(), ran.code("main")), ("Failed", 64), "{:#}", ran.pod["status"]);
         assert!(ran.last_words("main").contains("/bin/nowhere"), "{}", ran.last_words("main"));

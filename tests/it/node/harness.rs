@@ -87,7 +87,8 @@ fn start(components: [PathBuf; 7]) -> Result<OnNode, Box<dyn std::error::Error>>
 
     let kinds = argo.join("manifests/base/crds/minimal");
     let kinds = fs::read_dir(&kinds)?.filter_map(|entry| Some(entry.ok()?.path()));
-    let kinds = kinds.filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("argoproj")));
+    let kinds =
+        kinds.filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("argoproj")));
     for kind in kinds {
         kubectl_does(&control_plane, &["create", "--validate=false", "-f", &kind.display().to_string()], "")?;
     }

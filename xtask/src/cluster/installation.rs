@@ -26,11 +26,7 @@ pub(super) fn mark(folder: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The image does not build, or its pods do not become ready.
-pub(super) fn up(
-    control_plane: &ControlPlane,
-    node: &Node,
-    progress: &Progress,
-) -> anyhow::Result<&'static str> {
+pub(super) fn up(control_plane: &ControlPlane, node: &Node, progress: &Progress) -> anyhow::Result<&'static str> {
     let built = image::build(PROFILE, progress)?;
     progress.step("installing the webhook");
     // A name without a registry is completed so, by the kubelet too.

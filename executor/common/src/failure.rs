@@ -10,32 +10,32 @@ use emissary_contract::exit;
 
 /// Why a verb ends with a code of ours and not with the user's process's.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// The exit code.
-    pub(crate) code: u8,
+    pub code: u8,
     /// What happened and what mends it. Empty where there is nothing to explain, such as after a signal.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 impl Failure {
     /// A failure of our own.
-    pub(crate) fn own(text: impl Into<String>) -> Self {
+    pub fn own(text: impl Into<String>) -> Self {
         Self { code: exit::FAILURE, text: text.into() }
     }
 
     /// A failure before the user's process could be started, which the supervisor explains.
-    pub(crate) fn before_main(text: impl Into<String>) -> Self {
+    pub fn before_main(text: impl Into<String>) -> Self {
         Self { code: exit::BEFORE_MAIN, text: text.into() }
     }
 
     /// The end that a signal's number stands for.
-    pub(crate) fn signalled(signal: i32) -> Self {
+    pub fn signalled(signal: i32) -> Self {
         let signal = u8::try_from(signal).unwrap_or_default() & 0x7f;
         Self { code: exit::SIGNALLED + signal, text: String::new() }
     }
 
     /// Leaves the text where the kubelet takes a container's last words from, and on standard error.
-    pub(crate) fn tell(&self, termination_log: &Path) {
+    pub fn tell(&self, termination_log: &Path) {
         if self.text.is_empty() {
             return;
         }
@@ -53,7 +53,7 @@ impl fmt::Display for Failure {
 }
 
 /// Says what was being done when an operation of the system failed.
-pub(crate) trait Doing<T> {
+pub trait Doing<T> {
     /// The failure's text is what `doing` says, a colon, and the system's reason.
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T, Failure>;
 }

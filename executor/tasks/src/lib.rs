@@ -4,33 +4,24 @@
 //! runtime: it mostly waits, beside the user's process and at the user's cost. `docs/executor.md` is what both do.
 
 mod agent;
-// Arguments, failures and files are argoexec's own, from the same sources: whoever calls cannot tell the two apart.
-#[path = "../../argoexec/src/arguments.rs"]
-mod arguments;
 mod beneath;
 mod environment;
 mod expr;
-#[path = "../../argoexec/src/failure.rs"]
-#[expect(dead_code, reason = "failures of argoexec's own verbs")]
-mod failure;
-#[path = "../../argoexec/src/files.rs"]
-mod files;
 mod init;
 mod pack;
 mod pod;
 mod report;
 mod resource;
 mod retry;
-#[path = "../../argoexec/src/shared.rs"]
-#[expect(dead_code, reason = "places of argoexec's own verbs")]
-mod shared;
 mod storage;
 mod supervisor;
-mod unpack;
+pub mod unpack;
 mod wait;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use argoexec_common::{arguments, failure, files, shared};
 use emissary_contract::verb;
 
 use crate::arguments::Arguments;
@@ -45,11 +36,12 @@ const AGENT: &str = "agent";
 /// The verb of a resource template's main container.
 const RESOURCE: &str = "resource";
 
-fn main() -> ExitCode {
-    let arguments = Arguments::parse(std::env::args_os().skip(1));
+/// Does what a command line (without the program's name) says, in an environment. A failure has been told when this returns.
+pub fn run(line: impl Iterator<Item = OsString>, variables: impl Iterator<Item = (String, String)>) -> ExitCode {
+    let arguments = Arguments::parse(line);
     let shared = Shared::below(arguments.root.as_deref().unwrap_or("/"));
-    let environment = Environment::read(std::env::vars());
-    match run(&arguments, environment, shared.clone()) {
+    let environment = Environment::read(variables);
+    match perform(&arguments, environment, shared.clone()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.tell(&shared.termination_log());
@@ -58,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments, environment: Environment, shared: Shared) -> Result<(), Failure> {
+fn perform(arguments: &Arguments, environment: Environment, shared: Shared) -> Result<(), Failure> {
     // Containers of other users read and write what is made here.
     rustix::process::umask(rustix::fs::Mode::empty());
     // For libraries that ask for the process's own; a second call would be the only failure.
