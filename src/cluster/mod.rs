@@ -16,6 +16,7 @@ mod registration;
 mod store;
 mod templates;
 pub mod watch;
+mod workflows;
 
 pub use certificate::{CertificateMetrics, CertificateOptions, keep_certificate};
 pub use config_maps::{ConfigMaps, Initial};
