@@ -24,7 +24,7 @@ pub use doctor::{Check, Doctor, DoctorOptions, Finding, Status, Unreachable, ins
 pub use events::{Event, EventMetrics, Recorder, Regarding, Severity};
 pub use facts::{Known, OperatorKeyring, Options, start, told};
 pub use kube::Client;
-pub use lease::{Lease, LeaseOptions};
+pub use lease::{Lease, LeaseMetrics, LeaseOptions};
 pub use registration::ServiceName;
 pub use templates::{Ahead, Templates};
 

@@ -1,7 +1,6 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// What is counted about the certificate.
@@ -9,8 +8,6 @@ use prometheus_client::registry::Registry;
 pub struct CertificateMetrics {
     steps: Family<Labels, Counter>,
     bundles: Family<Labels, Counter>,
-    /// 1 while this replica holds the Lease.
-    pub lease_held: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -31,11 +28,6 @@ impl CertificateMetrics {
             "ca_bundles_written",
             "Times that a registration's caBundle was set: to a new bundle, or healed after somebody else changed it",
             metrics.bundles.clone(),
-        );
-        registry.register(
-            "lease_held",
-            "Whether this replica writes certificate and caBundle",
-            metrics.lease_held.clone(),
         );
         metrics
     }
