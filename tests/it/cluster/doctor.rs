@@ -143,7 +143,8 @@ async fn what_is_wrong_is_said_with_what_mends_it() {
     webhook.ended().await;
     installation.blank().await;
     let home = installation.home.name.as_str();
-    installation.home.kubectl_says(&["delete", "rolebinding", "emissary-webhook"], "").await;
+    installation.revoke("secrets").await;
+    installation.revoke("leases").await;
     let index = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "image-index"},
         "data": {"image-index.yaml": "busybox: {entrypint: [sh]}"},
