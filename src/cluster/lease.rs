@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::MANAGER;
 use super::events::{Event, Recorder, Regarding, Severity};
+use crate::metrics::Declare as _;
 
 /// `leaseDurationSeconds`: how long after its last sign of life a holder is given up.
 const DURATION: Duration = Duration::from_secs(15);
@@ -56,14 +57,13 @@ pub struct LeaseMetrics {
 impl LeaseMetrics {
     /// Declares the metrics in `registry`, under whatever prefix it has.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register("lease_held", "Whether this replica writes certificate and caBundle", metrics.held.clone());
-        registry.register(
-            "lease_failures",
-            "Times that the Lease could not be looked at or written, as where that is forbidden",
-            metrics.failures.clone(),
-        );
-        metrics
+        Self {
+            held: registry.declare("lease_held", "Whether this replica writes certificate and caBundle"),
+            failures: registry.declare(
+                "lease_failures",
+                "Times that the Lease could not be looked at or written, as where that is forbidden",
+            ),
+        }
     }
 }
 

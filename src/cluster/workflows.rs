@@ -7,6 +7,7 @@ use super::facts::within;
 use super::objects::{self, Workflow};
 use super::store::{Store, WhenForbidden};
 use super::watch::{self, Dependencies, Handle, State, Target};
+use crate::metrics::Declare as _;
 use crate::mutation::{Labels, Owner};
 use crate::settings;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -36,16 +37,12 @@ struct Waited {
 impl Workflows {
     /// None yet. What is counted is declared in `registry`.
     pub(super) fn new(registry: &mut Registry) -> Self {
-        let waits = Family::<Waited, Counter>::default();
+        let help = "Pods whose executor depends on their Workflow's labels, by how those were found";
+        let waits: Family<Waited, Counter> = registry.declare("workflow_waits", help);
         // From the start on: an alert asks for these before anything has gone wrong.
         for outcome in ["known", "waited", "unknown", "not-watched"] {
             drop(waits.get_or_create(&Waited { outcome }));
         }
-        registry.register(
-            "workflow_waits",
-            "Pods whose executor depends on their Workflow's labels, by how those were found",
-            waits.clone(),
-        );
         Self { store: Store::default(), watches: OnceLock::new(), waits }
     }
 
