@@ -18,6 +18,7 @@ mod rewrite;
 mod serve;
 mod settings;
 mod surroundings;
+mod workflow_labels;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
