@@ -6,6 +6,7 @@ mod config_maps;
 mod demo;
 mod doctor;
 mod index;
+mod live_review;
 mod look_ups;
 mod objects;
 mod output;

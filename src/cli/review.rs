@@ -180,11 +180,7 @@ impl Review {
             ("--image-index", "imageIndex.files", list(look_ups.image_index.iter().map(|file| file.display()))),
         ])?;
         let snapshot = load(&sources)?;
-        let usable = match &assume_use[..] {
-            [] => None,
-            names if names.iter().any(|name| name == "all") => Some(Usable::All),
-            names => Some(Usable::These(names.iter().cloned().collect())),
-        };
+        let usable = Usable::of(&assume_use);
         let mut pss = pss;
         pss.extend(expect.iter().map(|one| one.standard).filter(|standard| standard.level != Level::Privileged));
         let mut seen = Vec::new();
@@ -214,13 +210,7 @@ impl Review {
             with_advice: output != Format::Jsonl,
         };
         let mut report = Report::new(&options.columns);
-        let limits = Limits {
-            program: std::env::current_exe()
-                .context("this program cannot be found, to judge in a process of its own")?,
-            arguments: vec![JUDGE.to_owned()],
-            deadline: policy_deadline,
-            memory: policy_memory << 20,
-        };
+        let limits = judges(policy_deadline, policy_memory << 20)?;
         let mut reviewer = Reviewer::new(options, limits, files_of_policies, assumed)?;
         let Ready { is_empty, refusals, namespaces, .. } = reviewer.ready();
         let namespaces = namespaces.into_iter().map(|(name, object)| (name, Arc::new(Namespace { object })));
@@ -296,6 +286,13 @@ impl Review {
         }
         Ok(exit)
     }
+}
+
+/// How this program judges in processes of its own.
+pub(super) fn judges(deadline: Duration, memory: u64) -> anyhow::Result<Limits> {
+    let program =
+        std::env::current_exe().context("this program cannot be found, to judge in a process of its own")?;
+    Ok(Limits { program, arguments: vec![JUDGE.to_owned()], deadline, memory })
 }
 
 /// What makes a review fail.

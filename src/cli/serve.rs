@@ -1,6 +1,7 @@
 use super::Exit;
 use super::api_server::ApiServer;
 use super::certificates;
+use super::live_review;
 use super::look_ups::proxies;
 use super::registries::{self, OperatorCredentials};
 use super::settings::{SettingsArguments, list, load, report};
@@ -133,7 +134,7 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
 
     let watch = Watch::start(&sources, Watch::PERIOD, &tracker, rest.clone()).map_err(|problems| report(&problems))?;
     let snapshot = watch.snapshot();
-    let Settings { mode, server, admission, registry: of_registry, .. } = &snapshot.settings;
+    let Settings { mode, server, admission, registry: of_registry, review: of_review, .. } = &snapshot.settings;
     let credentials = OperatorCredentials::read(of_registry, typed_config)?;
     let hosts = registries::hosts(of_registry.hosts.as_deref());
     let options = emissary_registry::Options { proxies: proxies(), hosts: hosts.clone(), ..snapshot.registry() };
@@ -164,12 +165,14 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     };
     let surroundings = surroundings(around, ours);
     let waiting = Waiting::new(admission.into());
+    let review = live_review::start(of_review, ours, &tracker, &rest)?;
     let answers = Admission::new(admission::Dependencies {
         settings: watch.clone(),
         surroundings,
         resolver,
         waiting,
         dry_runs: dry_runs.clone(),
+        review,
         metrics: admission::Metrics::register(ours),
     });
 

@@ -77,6 +77,10 @@ pub struct Ready {
     pub refusals: Vec<Refusal>,
     /// The namespaces that are known from the start.
     pub namespaces: BTreeMap<String, Map<String, Value>>,
+    /// Whether there are policies that are programs, or others that this process alone can judge by.
+    pub has_programs: bool,
+    /// What judges without programs, for who wants to do that itself.
+    pub native: Vec<Value>,
 }
 
 /// A judgement.

@@ -28,7 +28,7 @@ const PLANS: [Plan; 3] = [
             ("manifest", &[]),
             ("settings", &["manifest"]),
             ("certificate", &[]),
-            ("admission", &["mutation", "settings"]),
+            ("admission", &["mutation", "review", "settings"]),
             ("server", &["admission", "certificate", "settings"]),
             ("cluster", &["certificate", "mutation", "settings"]),
             ("index", &["manifest", "settings"]),
