@@ -74,6 +74,14 @@ pub(super) struct Noted {
     row: Row,
 }
 
+impl Noted {
+    /// The same text for what is in the same row.
+    pub(super) fn key(&self) -> String {
+        let Row { kind, workflow, template, outcome, reason } = &self.row;
+        [kind, workflow.as_str(), template, outcome, reason].join("\n")
+    }
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     namespace: &'a str,

@@ -17,7 +17,7 @@ mod waiting;
 pub use answer::Response;
 pub use dry_run::DryRuns;
 pub use metrics::Metrics;
-pub use route::{report, routes};
+pub use route::{recorded, report, routes};
 pub use waiting::{Waiting, WaitingLimits};
 
 use crate::mutation::{Asking, Facts, Kind, ObjectLabels, Rules, Subject, Surroundings, mutate};
@@ -87,9 +87,8 @@ impl Admission {
             dry_run = request.dry_run,
         );
         let deadline = started + budget::of(timeout);
-        let response = AssertUnwindSafe(self.respond(&request, kind, body, deadline))
-            .catch_unwind()
-            .instrument(span.clone());
+        let response =
+            AssertUnwindSafe(self.respond(&request, kind, body, deadline)).catch_unwind().instrument(span.clone());
         let response = response.await.unwrap_or_else(|_| {
             // The panic hook has written the message and the place.
             self.dependencies.metrics.panicked();
@@ -156,14 +155,15 @@ impl Admission {
                 }
                 let noted = dry_runs.note(&subject, &outcome, Timestamp::now());
                 let around = Around { namespace_labels: &facts.namespace_labels, outcome: &outcome };
-                let seen = (kind == Kind::Pod && noted.is_some())
-                    .then(|| self.look(body, around, &snapshot, &answers, deadline))
-                    .flatten();
+                let seen = noted.filter(|_| kind == Kind::Pod).and_then(|noted| {
+                    let (review, seen) = self.look(body, around, &snapshot, &answers, deadline)?;
+                    Some((noted, review, seen))
+                });
                 let response = Response::of(&request.uid, mode, outcome);
-                let Some((review, seen)) = seen else { return response };
+                let Some((noted, review, seen)) = seen else { return response };
                 let response = response.with_review(&seen.row);
-                let (span, dry_runs) = (tracing::Span::current(), dry_runs.clone());
-                review.submit(seen, move |row| span.in_scope(|| review::keep(&dry_runs, noted.as_ref(), row)));
+                let (span, dry_runs, key) = (tracing::Span::current(), dry_runs.clone(), noted.key());
+                review.submit(seen, key, move |row| span.in_scope(|| review::keep(&dry_runs, &noted, row)));
                 response
             }
             Err(unreadable) => {

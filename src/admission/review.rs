@@ -27,7 +27,8 @@ pub(super) struct Said {
 
 fn all(row: &Row) -> impl Iterator<Item = (&Cell, &Judgement)> {
     let worth_telling = |judgement: &&Judgement| judgement.verdict != Verdict::Allowed;
-    row.iter().flat_map(move |cell| cell.judgements.iter().filter(worth_telling).map(move |judgement| (cell, judgement)))
+    row.iter()
+        .flat_map(move |cell| cell.judgements.iter().filter(worth_telling).map(move |judgement| (cell, judgement)))
 }
 
 /// The text of an audit annotation: a line for each executor and policy that does not simply allow. Nothing where all do.
@@ -69,7 +70,7 @@ pub(super) fn warnings(row: &Row) -> Vec<String> {
 }
 
 /// Where the whole of it goes: the log, and the table of dry runs.
-pub(super) fn keep(dry_runs: &DryRuns, noted: Option<&Noted>, row: &Row) {
+pub(super) fn keep(dry_runs: &DryRuns, noted: &Noted, row: &Row) {
     let [as_is, emissary] = &row[..] else { return };
     let worst = [as_is, emissary].map(|cell| worst(&cell.judgements));
     let first = emissary.judgements.iter().find(|judgement| judgement.verdict == worst[1]);
@@ -79,7 +80,6 @@ pub(super) fn keep(dry_runs: &DryRuns, noted: Option<&Noted>, row: &Row) {
     } else {
         tracing::info!(as_is = worst[0].name(), emissary = worst[1].name(), engine, policy, "reviewed");
     }
-    let Some(noted) = noted else { return };
     let said = all(row).take(VERDICTS).map(|(cell, judgement)| Said {
         executor: cell.column.name(),
         engine: judgement.engine,

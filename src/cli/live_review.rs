@@ -1,7 +1,7 @@
 //! The review of what dry runs see, as `serve` starts it.
 
 use super::review::judges;
-use crate::review::{Assumed, Live, LiveMetrics, LiveOptions, Usable};
+use crate::review::{Assumed, Live, LiveMetrics, LiveOptions, RecordOptions, Usable};
 use crate::settings::Review;
 use anyhow::Context;
 use prometheus_client::registry::Registry;
@@ -19,6 +19,7 @@ pub(super) fn start(
     if !settings.enabled {
         return Ok(None);
     }
+    let record = &settings.record;
     let options = LiveOptions {
         policies: settings.policies.clone(),
         assumed: Assumed {
@@ -31,6 +32,11 @@ pub(super) fn start(
         largest: settings.max_pod_size.0 as usize,
         queued: settings.max_queued as usize,
         queued_bytes: settings.max_queued_size.0 as usize,
+        record: record.folder.clone().map(|folder| RecordOptions {
+            folder,
+            files: record.max_files as usize,
+            bytes: record.max_size.0,
+        }),
     };
     let live = Live::start(options, LiveMetrics::register(metrics)).context("cannot review what dry runs see")?;
     let (ended, stopped) = (rest.clone(), live.clone());

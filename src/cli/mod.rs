@@ -12,6 +12,7 @@ mod objects;
 mod output;
 mod prefetch;
 mod registries;
+mod replay;
 mod resolve;
 mod review;
 mod rewrite;

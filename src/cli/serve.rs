@@ -6,8 +6,9 @@ use super::look_ups::proxies;
 use super::registries::{self, OperatorCredentials};
 use super::settings::{SettingsArguments, list, load, report};
 use super::surroundings::{self, surroundings};
-use crate::admission::{self, Admission, DryRuns, Waiting, report as report_of, routes};
+use crate::admission::{self, Admission, DryRuns, Waiting, recorded, report as report_of, routes};
 use crate::mutation::LookUpMetrics;
+use crate::review::Live;
 use crate::server::{self, Drain, Limits, Readiness, StartError};
 use crate::settings::{DryRunReport, Settings, SettingsMetrics, Watch, print};
 use anyhow::Context;
@@ -172,7 +173,7 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
         resolver,
         waiting,
         dry_runs: dry_runs.clone(),
-        review,
+        review: review.clone(),
         metrics: admission::Metrics::register(ours),
     });
 
@@ -191,7 +192,7 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
         options,
         server::Dependencies {
             application: routes(Arc::new(answers)),
-            plain: dry_run_report(server.dry_run_report, dry_runs),
+            plain: dry_run_report(server.dry_run_report, dry_runs, review),
             certificate,
             readiness,
             metrics: server_metrics,
@@ -238,12 +239,13 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     Ok(Exit::Fine)
 }
 
-/// `/dryrun` for whom the settings let read it.
-fn dry_run_report(readers: DryRunReport, dry_runs: DryRuns) -> Router {
+/// `/dryrun` and `/recorded` for whom the settings let read them. Whole pods nobody reads from elsewhere.
+fn dry_run_report(readers: DryRunReport, dry_runs: DryRuns, review: Option<Live>) -> Router {
+    let recorded = || server::for_the_pod_itself(review.map(recorded).unwrap_or_default());
     match readers {
         DryRunReport::Off => Router::new(),
-        DryRunReport::Local => server::for_the_pod_itself(report_of(dry_runs)),
-        DryRunReport::Open => report_of(dry_runs),
+        DryRunReport::Local => server::for_the_pod_itself(report_of(dry_runs)).merge(recorded()),
+        DryRunReport::Open => report_of(dry_runs).merge(recorded()),
     }
 }
 

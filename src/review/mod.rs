@@ -25,7 +25,7 @@ pub use advice::{Advice, Change, Exception};
 pub use blame::Blame;
 pub use candidate::{Asker, Candidate, Input};
 pub use judging::judge_for_another;
-pub use live::{Around, Case, Live, LiveError, LiveMetrics, LiveOptions, Made, Seen};
+pub use live::{Around, Live, LiveError, LiveMetrics, LiveOptions, RecordOptions, Recorded, Replay, Seen};
 pub use policies::{Assumed, LoadError, Policies, Refusal, Usable, standard};
 pub use report::{Baseline, Report, github, json_line, junit, markdown, page, policy_reports, sarif, table};
 pub use reviewer::{CHUNK, Cell, Options, Reviewer, Row};

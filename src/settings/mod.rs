@@ -38,7 +38,6 @@ pub use options::{
 pub use report::{ObjectProblem, Report};
 pub use snapshot::{Belonging, Decisions, Snapshot, Sources, load, shipped_index};
 pub use values::{
-    ImageAliases, ImageName, NamePattern, NamespaceName, Network, Period, RegistryHost, SecretName, Size,
-    StandardName,
+    ImageAliases, ImageName, NamePattern, NamespaceName, Network, Period, RegistryHost, SecretName, Size, StandardName,
 };
 pub use watch::Watch;

@@ -19,18 +19,18 @@ pub(super) const KIND: &str = "ReviewedAdmission";
 /// An admission of a pod as it was seen: the request, what the webhook made of the pod, and what it knew. All that is needed to
 /// judge it once more, whatever has changed since.
 #[derive(Debug, Clone)]
-pub struct Case {
+pub(super) struct Case {
     /// The pod as admission saw it.
-    pub candidate: Candidate,
+    pub(super) candidate: Candidate,
     /// What enforcing makes of it.
-    pub made: Made,
+    pub(super) made: Made,
     /// As whom images run that name no user themselves, as far as an index or a registry had said it.
-    pub users: BTreeMap<String, Option<String>>,
+    pub(super) users: BTreeMap<String, Option<String>>,
 }
 
 /// What enforcing makes of a pod.
 #[derive(Debug, Clone)]
-pub enum Made {
+pub(super) enum Made {
     /// Nothing.
     Unchanged,
     /// This.
@@ -145,7 +145,7 @@ impl Case {
     ///
     /// # Errors
     /// A [`Problem`].
-    pub fn parse(document: Value, place: Place) -> Result<Self, Problem> {
+    pub(super) fn parse(document: Value, place: Place) -> Result<Self, Problem> {
         let wrong = |text: String| Problem::new(place.clone(), text);
         let written: Written = serde_json::from_value(document).map_err(|error| wrong(error.to_string()))?;
         if written.api_version != API_VERSION || written.kind != KIND {

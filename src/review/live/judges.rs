@@ -9,6 +9,7 @@ use crate::review::verdict::{Column, Judgement};
 use crate::review::worker::Worker;
 use emissary_core::image::ImageProcess;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Who judges a case.
 pub(super) enum Judge<'j> {
@@ -33,6 +34,14 @@ impl Judge<'_> {
                 (request.object, judgements)
             }
             Self::There(worker) => worker.after(candidate, pod, rewritten),
+        }
+    }
+
+    /// What is not asked any more, and why.
+    pub(super) fn stopped(&self) -> BTreeMap<String, String> {
+        match self {
+            Self::Here(_) => BTreeMap::new(),
+            Self::There(worker) => worker.stopped(),
         }
     }
 
@@ -77,10 +86,7 @@ impl Judge<'_> {
         };
         let with_before = |judgements: Vec<Judgement>| before.iter().cloned().chain(judgements).collect::<Vec<_>>();
         let (judgements, pod) = emissary;
-        vec![
-            cell(Column::AsIs, with_before(as_is), Some(stored)),
-            cell(Column::Emissary, with_before(judgements), pod),
-        ]
+        vec![cell(Column::AsIs, with_before(as_is), Some(stored)), cell(Column::Emissary, with_before(judgements), pod)]
     }
 }
 

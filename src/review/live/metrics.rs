@@ -17,8 +17,8 @@ pub struct Metrics {
     dropped: Family<Dropped, Counter>,
     queued: Gauge,
     policies: Family<State, Gauge>,
-    pub(super) recorded: Counter,
-    pub(super) record_failures: Counter,
+    recorded: Counter,
+    record_failures: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -103,7 +103,11 @@ impl Metrics {
             policies.clone(),
         );
         registry.register("review_recorded", "Reviewed pods that were recorded", recorded.clone());
-        registry.register("review_record_failures", "Reviewed pods that could not be recorded", record_failures.clone());
+        registry.register(
+            "review_record_failures",
+            "Reviewed pods that could not be recorded",
+            record_failures.clone(),
+        );
         metrics
     }
 
@@ -123,6 +127,15 @@ impl Metrics {
                 let said = Said { executor: cell.column.name(), engine, verdict: verdict.name() };
                 self.verdicts.get_or_create(&said).inc();
             }
+        }
+    }
+
+    /// Counts a pod that was recorded; `None` where it could not be.
+    pub(super) fn kept(&self, is_new: Option<bool>) {
+        match is_new {
+            Some(true) => _ = self.recorded.inc(),
+            Some(false) => {}
+            None => _ = self.record_failures.inc(),
         }
     }
 

@@ -15,19 +15,26 @@ mod follow;
 mod judges;
 mod metrics;
 mod queue;
+mod record;
+mod redact;
+mod replay;
 
-pub use case::{Around, Case, Made};
+pub use case::Around;
 pub use metrics::Metrics as LiveMetrics;
+pub use record::RecordOptions;
+pub use replay::{Recorded, Replay};
 
 use super::policies::{Assumed, LoadError, Policies};
 use super::reviewer::Row;
 use super::worker::{Limits, Worker};
 use crate::manifest::Place;
 use arc_swap::ArcSwap;
+use case::Case;
 use emissary_core::image::ImageProcess;
 use judges::Judge;
 use metrics::Loss;
 use queue::{Next, Queue};
+use record::Records;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -56,6 +63,8 @@ pub struct LiveOptions {
     pub queued: usize,
     /// How many bytes they may take.
     pub queued_bytes: usize,
+    /// Where reviewed pods are recorded, if they are.
+    pub record: Option<RecordOptions>,
 }
 
 /// Reviews what admissions see. Clones share it.
@@ -68,6 +77,7 @@ struct Shared {
     /// What judges without programs.
     native: ArcSwap<Policies>,
     queue: Queue<Job>,
+    records: Option<Records>,
     /// For each thread what it is to judge with from now on.
     slots: Vec<Mutex<Option<Programs>>>,
     is_closed: AtomicBool,
@@ -82,6 +92,8 @@ type Then = Box<dyn FnOnce(&Row) + Send>;
 struct Job {
     /// The case as JSON: parsed, it would take many times as much memory.
     case: String,
+    /// What it is like, for records.
+    key: String,
     then: Then,
 }
 
@@ -97,15 +109,22 @@ impl Live {
     /// Starts the threads. Policies are loaded behind it: those that cannot be are logged and counted.
     ///
     /// # Errors
-    /// [`LoadError`] for what is assumed; an [`std::io::Error`] where there can be no threads.
+    /// [`LiveError`].
     pub fn start(options: LiveOptions, metrics: LiveMetrics) -> Result<Self, LiveError> {
         let native = Policies::of_native(&[], options.assumed.clone())?;
         let limits = queue::Limits { places: options.queued, bytes: options.queued_bytes };
+        let records = match &options.record {
+            Some(record) => {
+                Some(Records::open(record.clone()).map_err(|error| LiveError::Record(record.folder.clone(), error))?)
+            }
+            None => None,
+        };
         let slots = (0..options.processes.get()).map(|_| Mutex::new(None)).collect();
         let live = Self(Arc::new(Shared {
             metrics,
             native: ArcSwap::from_pointee(native),
             queue: Queue::new(limits),
+            records,
             slots,
             is_closed: AtomicBool::new(false),
             options,
@@ -152,12 +171,13 @@ impl Live {
     }
 
     /// Has it judged by everything, and then does something with what is said: at once, with what is known, where too many wait.
-    pub fn submit(&self, seen: Seen, then: impl FnOnce(&Row) + Send + 'static) {
+    /// `key` says what pods it is like; of those one is recorded.
+    pub fn submit(&self, seen: Seen, key: String, then: impl FnOnce(&Row) + Send + 'static) {
         let Shared { metrics, queue, .. } = &*self.0;
         let Seen { case, row } = seen;
         let text = case.to_json().to_string();
-        let job = Job { case: text, then: Box::new(then) };
-        match queue.push(&case.candidate.namespace, job.case.len(), job) {
+        let job = Job { case: text, key, then: Box::new(then) };
+        match queue.push(&case.candidate.namespace, job.case.len() + job.key.len(), job) {
             Ok(()) => metrics.queued(queue.len()),
             Err((loss, job)) => {
                 metrics.lost(loss);
@@ -165,6 +185,11 @@ impl Live {
                 (job.then)(&row);
             }
         }
+    }
+
+    /// The files of what was recorded, each a JSON document on a line.
+    pub fn records(&self) -> Vec<PathBuf> {
+        self.0.records.as_ref().map(Records::files).unwrap_or_default()
     }
 
     /// Judges nothing more.
@@ -183,6 +208,9 @@ pub enum LiveError {
     /// No thread can be started.
     #[error("no thread can be started to review what dry runs see")]
     Thread(#[from] std::io::Error),
+    /// The folder for records cannot be used.
+    #[error("{}: nothing can be recorded there; mount a volume that the webhook may write to", .0.display())]
+    Record(PathBuf, #[source] std::io::Error),
 }
 
 impl Shared {
@@ -197,9 +225,9 @@ impl Shared {
             match next {
                 Next::Closed => return,
                 Next::Nothing => {}
-                Next::This(Job { case, then }) => {
+                Next::This(job) => {
                     self.metrics.queued(self.queue.len());
-                    let judged = catch_unwind(AssertUnwindSafe(|| self.judge_one(&case, programs.as_mut(), then)));
+                    let judged = catch_unwind(AssertUnwindSafe(|| self.judge_one(job, programs.as_mut())));
                     if judged.is_err() {
                         self.metrics.lost(Loss::Panic);
                         tracing::error!("a review panicked");
@@ -209,9 +237,10 @@ impl Shared {
         }
     }
 
-    fn judge_one(&self, case: &str, worker: Option<&mut Worker>, then: Then) {
+    fn judge_one(&self, job: Job, worker: Option<&mut Worker>) {
         let started = Instant::now();
-        let document = serde_json::from_str(case).unwrap_or_default();
+        let Job { case, key, then } = job;
+        let document = serde_json::from_str(&case).unwrap_or_default();
         let case = match Case::parse(document, Place::whole("admission")) {
             Ok(case) => case,
             Err(problem) => {
@@ -219,21 +248,23 @@ impl Shared {
                 return self.metrics.lost(Loss::Unreadable);
             }
         };
-        let row = match worker {
-            None => Judge::Here(&self.native.load()).row(&case, true),
-            Some(worker) => {
-                let before = worker.stopped();
-                let row = Judge::There(worker).row(&case, true);
-                let stopped = worker.stopped();
-                for (what, why) in stopped.iter().filter(|(what, _)| !before.contains_key(*what)) {
-                    tracing::warn!(policy = what, why, "a policy ran away: it is unknown until the policies change");
-                }
-                self.metrics.not_in_effect(worker.ready.refusals.len(), stopped.len());
-                row
-            }
-        };
+        let native = self.native.load();
+        let mut judge = worker.map_or_else(|| Judge::Here(&native), Judge::There);
+        let before = judge.stopped();
+        let row = judge.row(&case, true);
+        let stopped = judge.stopped();
+        for (what, why) in stopped.iter().filter(|(what, _)| !before.contains_key(*what)) {
+            tracing::warn!(policy = what, why, "a policy ran away: it is unknown until the policies change");
+        }
+        if let Judge::There(worker) = &judge {
+            self.metrics.not_in_effect(worker.ready.refusals.len(), stopped.len());
+        }
         self.metrics.took(started.elapsed());
         self.metrics.judged(&row);
         then(&row);
+        if let Some(records) = &self.records {
+            let kept = records.keep(&key, &case, &row, &mut judge);
+            self.metrics.kept(kept.inspect_err(|error| tracing::warn!(%error, "not recorded")).ok());
+        }
     }
 }

@@ -60,12 +60,8 @@ impl Used {
 
 impl<T> Queue<T> {
     pub(super) fn new(limits: Limits) -> Self {
-        let state = State {
-            waiting: VecDeque::new(),
-            used: Used::default(),
-            namespaces: HashMap::new(),
-            is_closed: false,
-        };
+        let state =
+            State { waiting: VecDeque::new(), used: Used::default(), namespaces: HashMap::new(), is_closed: false };
         Self { limits, state: Mutex::new(state), pushed: Condvar::new() }
     }
 
