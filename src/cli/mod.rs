@@ -5,6 +5,7 @@ mod certificates;
 mod config_maps;
 mod demo;
 mod doctor;
+mod from_cluster;
 mod index;
 mod live_review;
 mod look_ups;

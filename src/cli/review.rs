@@ -1,4 +1,5 @@
 use super::Exit;
+use super::from_cluster::{ClusterPolicies, Source};
 use super::look_ups::{LookUpArguments, resolver};
 use super::output::{ERROR, WARNING};
 use super::replay;
@@ -41,12 +42,19 @@ impl Judge {
 #[derive(Debug, Args)]
 pub(super) struct Review {
     /// YAML or JSON: Pods, Lists, AdmissionReviews of Pods, and Namespaces for their labels; "-" for standard input.
-    #[arg(required_unless_present = "replay", value_name = "FILE")]
+    #[arg(required_unless_present_any = ["replay", "from_cluster"], value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Judge what a webhook has recorded (review.record.folder): such a folder, or a file with what it answers at /recorded. Nothing
     /// is looked up or rewritten. Repeatable.
     #[arg(long, value_name = "PATH", conflicts_with = "files")]
     replay: Vec<PathBuf>,
+    /// Judge the workflow pods and stored templates of a cluster, by its own policies too. Secrets are not read; what may not be read is
+    /// named.
+    #[arg(long, conflicts_with_all = ["files", "replay"])]
+    from_cluster: bool,
+    /// The cluster's kubeconfig. Default: KUBECONFIG, or the pod's service account.
+    #[arg(long, value_name = "FILE", requires = "from_cluster")]
+    kubeconfig: Option<PathBuf>,
     /// Files and folders with policies: PodSecurityPolicies, Roles and Bindings, a PodSecurityConfiguration, Gatekeeper
     /// templates and constraints, Rego, Namespaces. Repeatable.
     #[arg(long, value_name = "PATH")]
@@ -162,7 +170,9 @@ impl Review {
         let Self {
             files,
             replay,
-            policies,
+            from_cluster,
+            kubeconfig,
+            mut policies,
             pss,
             assume_use,
             kubernetes,
@@ -198,6 +208,11 @@ impl Review {
         });
         let gate = Gate { baseline: baseline.as_deref().map(read_baseline).transpose()?, expect, strict };
         let assumed = Assumed { standards: pss.iter().map(Standard::to_string).collect(), usable, minor: kubernetes };
+        let mut cluster = None;
+        if from_cluster {
+            let cluster = cluster.insert(ClusterPolicies::read(kubeconfig.as_deref()).await?);
+            policies.insert(0, cluster.path());
+        }
         let files_of_policies = Policies::files(&policies)?;
         let columns = match &executor[..] {
             [] => vec![Column::AsIs, Column::Emissary],
@@ -227,10 +242,10 @@ impl Review {
         let mut namespaces: BTreeMap<String, Arc<Namespace>> = namespaces.collect();
         told.refused(&refusals);
         let mut others: BTreeMap<String, usize> = BTreeMap::new();
-        let mut documents = manifest::read(files, std::io::stdin());
+        let mut documents = Source::of(files, cluster.as_mut());
         let mut chunk = Vec::with_capacity(CHUNK);
         loop {
-            let document = documents.next();
+            let document = documents.next().await;
             let is_last = document.is_none();
             match document.map(|document| Input::of(document?, &asker, &namespaces)) {
                 None => {}
@@ -258,7 +273,11 @@ impl Review {
                 break;
             }
         }
-        let exit = told.finish(reviewer.stopped())?;
+        let unread = documents.tell_unread();
+        let mut exit = told.finish(reviewer.stopped())?;
+        if strict && unread > 0 {
+            exit = exit.max(Exit::Unjudged);
+        }
         for (kind, count) in others {
             anstream::eprintln!("{WARNING} {count} of kind {kind} not judged: only pods are");
         }

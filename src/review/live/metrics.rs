@@ -57,6 +57,9 @@ pub(super) enum Loss {
 }
 
 impl Loss {
+    const ALL: [Self; 6] =
+        [Self::TooLarge, Self::Unreadable, Self::Late, Self::QueueFull, Self::NamespaceFull, Self::Panic];
+
     fn word(self) -> &'static str {
         match self {
             Self::TooLarge => "too-large",
@@ -108,6 +111,10 @@ impl Metrics {
             "Reviewed pods that could not be recorded",
             record_failures.clone(),
         );
+        // A series that begins with its first event has no increase for it.
+        Loss::ALL.iter().for_each(|loss| _ = dropped.get_or_create(&Dropped { reason: loss.word() }));
+        metrics.not_in_effect(0, 0);
+        metrics.invalid(false);
         metrics
     }
 
