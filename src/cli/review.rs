@@ -92,7 +92,7 @@ pub(super) struct Review {
     /// End with exit code 3 where something could not be judged.
     #[arg(long)]
     strict: bool,
-    /// How long the policies may take for one pod, in seconds; one that takes longer is unknown.
+    /// How long the policies may take for one pod, in seconds of the processor; one that takes longer is unknown.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = super::look_ups::seconds)]
     policy_deadline: Duration,
     /// How much memory the policies may take in each process that judges, in MiB.

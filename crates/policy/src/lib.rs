@@ -10,6 +10,7 @@ pub mod gatekeeper;
 mod pod;
 pub mod psp;
 pub mod pss;
+mod quote;
 mod refusal;
 pub mod rego;
 mod request;

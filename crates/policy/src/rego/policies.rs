@@ -1,7 +1,7 @@
 //! Modules by themselves, without a framework around them: the rules that conftest and kube-mgmt look for, and OPA's own
 //! answer to an AdmissionReview.
 
-use super::{CompileError, EvaluationError, Input, Module, Modules, Version};
+use super::{CompileError, EvaluationError, Host, Input, Module, Modules, Version};
 use crate::request::Request;
 use crate::verdict::{Decision, Engine, Verdict};
 use serde_json::{Value, json};
@@ -87,7 +87,7 @@ impl Policies {
     /// # Errors
     /// [`CompileError`].
     pub fn compile(modules: &[Module], data: &Value) -> Result<Self, CompileError> {
-        let compiled = Modules::compile(modules, Version::Either, &Input::new(data))?;
+        let compiled = Modules::compile(modules, Version::Either, Host::Opa, &Input::new(data))?;
         let shapes: Vec<(&str, Shape)> =
             compiled.packages().iter().map(|package| (package.as_str(), shape(package, modules))).collect();
         let main = compiled.rules().contains(MAIN);

@@ -1,13 +1,21 @@
 use std::fmt::Write;
 
-/// A text in double quotes, escaped as Go's `%q` does, since that is how the API server prints what users wrote.
+/// A text in double quotes, escaped as Go's `%q` does, since that is how the API server, OPA and Kyverno print what users wrote.
 pub(crate) fn quoted(text: &str) -> String {
+    between('"', text)
+}
+
+/// A character in single quotes, likewise.
+pub(crate) fn quoted_char(c: char) -> String {
+    between('\'', c.encode_utf8(&mut [0; 4]))
+}
+
+fn between(quote: char, text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
+    quoted.push(quote);
     for c in text.chars() {
         match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
+            c if c == quote || c == '\\' => quoted.extend(['\\', c]),
             '\u{7}' => quoted.push_str("\\a"),
             '\u{8}' => quoted.push_str("\\b"),
             '\u{c}' => quoted.push_str("\\f"),
@@ -19,7 +27,7 @@ pub(crate) fn quoted(text: &str) -> String {
             c => escape(c, &mut quoted),
         }
     }
-    quoted.push('"');
+    quoted.push(quote);
     quoted
 }
 
@@ -40,7 +48,7 @@ fn escape(c: char, quoted: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::{quoted, quoted_char};
 
     #[test]
     fn is_as_go_quotes() {
@@ -58,6 +66,9 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(quoted(text), expected);
+        }
+        for (c, expected) in [('A', "'A'"), ('"', "'\"'"), ('\'', "'\\''"), ('\n', "'\\n'"), ('\u{a0}', "'\\u00a0'")] {
+            assert_eq!(quoted_char(c), expected);
         }
     }
 }
