@@ -40,8 +40,8 @@ pub struct Review {
     /// Address space of each of them; while policies are loaded anew there is one more.
     #[schemars(extend("x-reload" = "restart", "x-minimum" = "128Mi", "x-maximum" = "64Gi"))]
     pub memory: Size,
-    /// How long loading, and the judging of one pod, may take. A policy that takes longer is stopped, and unknown until the policies
-    /// change.
+    /// How much of a processor loading, and the judging of one pod, may take; twenty times that by the clock. A policy that takes
+    /// more is stopped, and unknown until the policies change.
     #[schemars(extend("x-reload" = "restart", "x-minimum" = "100ms", "x-maximum" = "5m"))]
     pub deadline: Period,
     /// What is kept of the pods that were reviewed, for `review --replay`.
