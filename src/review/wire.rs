@@ -80,6 +80,10 @@ pub struct Ready {
     pub namespaces: BTreeMap<String, Map<String, Value>>,
     /// The rules of Rego without a framework, for another OPA to be asked.
     pub rules: Vec<Rule>,
+    /// Whether there are policies that are programs, or others that this process alone can judge by.
+    pub has_programs: bool,
+    /// What judges without programs, for who wants to do that itself.
+    pub native: Vec<Value>,
 }
 
 /// A judgement.

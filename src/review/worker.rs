@@ -93,7 +93,8 @@ impl Drop for Process {
 impl Process {
     fn start(limits: &Limits, charge: &Charge) -> io::Result<Self> {
         let mut command = Command::new(&limits.program);
-        command.args(&limits.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // A policy has no business with the environment of who asks.
+        command.env_clear().args(&limits.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;
         let (Some(mut questions), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("it has no pipes"));

@@ -29,7 +29,7 @@ const PLANS: [Plan; 3] = [
             ("manifest", &[]),
             ("settings", &["manifest", "metrics"]),
             ("certificate", &[]),
-            ("admission", &["mutation", "settings"]),
+            ("admission", &["mutation", "review", "settings"]),
             ("server", &["admission", "certificate", "metrics", "settings"]),
             ("cluster", &["certificate", "metrics", "mutation", "settings"]),
             ("index", &["manifest", "settings"]),
