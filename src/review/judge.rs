@@ -60,6 +60,7 @@ impl Candidate {
         let mut verdicts = policies.pss(&request);
         verdicts.extend(policies.vap.judge(&request));
         verdicts.extend(policies.gatekeeper.judge(&request));
+        verdicts.extend(policies.kyverno.judge(&request));
         if let Some(rego) = &mut policies.rego {
             verdicts.extend(rego.judge(&mut RequestInputs::new(&request)));
         }
