@@ -61,7 +61,7 @@ pub(super) struct Review {
     #[arg(long, value_name = "NAME", requires = "from_cluster")]
     context: Option<String>,
     /// Files and folders with policies: PodSecurityPolicies, Roles and Bindings, a PodSecurityConfiguration, Gatekeeper
-    /// templates and constraints, Rego, Namespaces. Repeatable.
+    /// templates and constraints, Kyverno policies, Rego, Namespaces. Repeatable.
     #[arg(long, value_name = "PATH")]
     policies: Vec<PathBuf>,
     /// A Pod Security Standard that every pod is held to, such as restricted or baseline:v1.30. Repeatable.

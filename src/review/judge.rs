@@ -35,6 +35,7 @@ impl Candidate {
         let (request, mut judgements) = self.after_rewrite_natively(policies, pod, rewritten);
         let mut verdicts = policies.vap.judge(&request);
         verdicts.extend(policies.gatekeeper.judge(&request));
+        verdicts.extend(policies.kyverno.judge(&request));
         if let Some(rego) = &mut policies.rego {
             verdicts.extend(rego.judge(&mut RequestInputs::new(&request)));
         }

@@ -2,6 +2,7 @@ use super::identity;
 use crate::manifest::{self, Document, Place};
 use crate::settings::StandardName;
 use emissary_policy::gatekeeper::Gatekeeper;
+use emissary_policy::kyverno::Kyverno;
 use emissary_policy::psp::{Authorisation, PodSecurityPolicy, Psp, Rbac, Release};
 use emissary_policy::pss::{Configuration, Pss, Standard};
 use emissary_policy::vap::Vap;
@@ -27,6 +28,7 @@ pub struct Policies {
     has_labels: bool,
     pub(super) vap: Vap,
     pub(super) gatekeeper: Gatekeeper,
+    pub(super) kyverno: Kyverno,
     pub(super) rego: Option<rego::Policies>,
     namespaces: BTreeMap<String, Arc<Namespace>>,
     /// Whether some policy can read by which name a pod goes.
@@ -117,7 +119,7 @@ impl Policies {
     }
 
     /// Reads policies and whatever they need from files, and from folders with all that is below them: PodSecurityPolicies,
-    /// roles and bindings, a PodSecurityConfiguration, ValidatingAdmissionPolicies and their bindings, Gatekeeper's templates and constraints, Rego modules, namespaces. Any
+    /// roles and bindings, a PodSecurityConfiguration, ValidatingAdmissionPolicies and their bindings, Gatekeeper's templates and constraints, Kyverno's policies, Rego modules, namespaces. Any
     /// other document is what Gatekeeper has synced of the cluster.
     ///
     /// # Errors
@@ -203,8 +205,9 @@ impl Policies {
         let by_api_server: Vec<&Value> = others.clone();
         others.retain(|document| !is_of(document, "admissionregistration.k8s.io"));
         let (vap, not_taken) = Vap::new(by_api_server);
+        let (kyverno, not_simulated) = Kyverno::new(others.iter().copied());
         let (gatekeeper, refused) = Gatekeeper::new(others);
-        refusals.extend(not_taken.into_iter().chain(refused).map(|refusal| {
+        refusals.extend(not_taken.into_iter().chain(refused).chain(not_simulated).map(|refusal| {
             let is_it = |value: &Value| {
                 let (_, kind, name) = names(value);
                 kind == refusal.kind && name == refusal.name
@@ -234,6 +237,7 @@ impl Policies {
             has_labels,
             vap,
             gatekeeper,
+            kyverno,
             rego,
             namespaces,
             reads_identity,
@@ -264,13 +268,15 @@ impl Policies {
         let constraints = self.gatekeeper.names().map(|name| format!("gatekeeper {name}"));
         let rules = self.rego.iter().flat_map(|rego| rego.names().map(|name| format!("rego {name}")));
         let bound = self.vap.names().map(|name| format!("vap {name}"));
-        bound.chain(constraints).chain(rules).collect()
+        let kyverno = self.kyverno.names().map(|name| format!("kyverno {name}"));
+        bound.chain(constraints).chain(kyverno).chain(rules).collect()
     }
 
     /// Keeps those of the programs that are wanted.
     pub(super) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
         self.vap.retain(|name| wanted(&format!("vap {name}")));
         self.gatekeeper.retain(|name| wanted(&format!("gatekeeper {name}")));
+        self.kyverno.retain(|name| wanted(&format!("kyverno {name}")));
         if let Some(rego) = &mut self.rego {
             rego.retain(|name| wanted(&format!("rego {name}")));
         }
@@ -303,7 +309,12 @@ impl Policies {
     /// Whether there is nothing that judges.
     pub fn is_empty(&self) -> bool {
         let by_standards = self.has_labels || !self.fixed.is_empty();
-        !by_standards && self.psp.is_none() && self.vap.is_empty() && self.gatekeeper.is_empty() && self.rego.is_none()
+        !by_standards
+            && self.psp.is_none()
+            && self.vap.is_empty()
+            && self.gatekeeper.is_empty()
+            && self.kyverno.is_empty()
+            && self.rego.is_none()
     }
 }
 

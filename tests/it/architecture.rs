@@ -84,6 +84,7 @@ const PLANS: [Plan; 3] = [
             ("cel", &["defaults"]),
             ("vap", &["cel", "refusal", "request", "selector", "verdict"]),
             ("gatekeeper", &["cel", "refusal", "rego", "request", "selector", "vap", "verdict"]),
+            ("kyverno", &["cel", "pod", "pss", "refusal", "request", "selector", "vap", "verdict"]),
         ],
     },
 ];
