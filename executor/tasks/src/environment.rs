@@ -6,6 +6,7 @@ use std::time::Duration;
 use emissary_contract::{NO_DEADLINE, go_duration, variable};
 use jiff::Timestamp;
 
+use crate::agent;
 use crate::retry::Backoff;
 
 /// How long a container may take to end where the pod says nothing (Kubernetes' own default).
@@ -47,6 +48,8 @@ pub(crate) struct Environment {
     pub(crate) gcs_emulator: Option<String>,
     /// How stores are asked again.
     pub(crate) backoff: Backoff,
+    /// What only an agent is told.
+    pub(crate) agent: agent::Settings,
 }
 
 impl Environment {
@@ -81,6 +84,7 @@ impl Environment {
             api: host.map(|host| format!("{host}:{port}")),
             gcs_emulator: text("STORAGE_EMULATOR_HOST"),
             backoff: Backoff::read(text),
+            agent: agent::Settings::read(text),
         }
     }
 }
