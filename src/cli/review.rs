@@ -1,12 +1,13 @@
 use super::Exit;
+use super::cross_check::CrossCheck;
 use super::look_ups::{LookUpArguments, resolver};
 use super::output::{ERROR, WARNING};
 use super::settings::{SettingsArguments, list, load};
 use crate::manifest;
 use crate::review::{
-    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, Limits, Options, Policies, Ready,
-    Refusal, Report, Reviewer, Row, Usable, Verdict, github, json_line, junit, markdown, page, policy_reports, sarif,
-    table,
+    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, Limits, Opa, Options, Policies,
+    Ready, Refusal, Report, Reviewer, Row, Usable, Verdict, github, json_line, junit, markdown, page, policy_reports,
+    sarif, table,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -88,6 +89,10 @@ pub(super) struct Review {
     /// Judge each pod by itself, also where one of the same shape has been judged.
     #[arg(long)]
     each: bool,
+    /// A real OPA as a cross-check: its program, or the http:// address where one serves. It is asked for each plain Rego rule,
+    /// and differences are listed.
+    #[arg(long, value_name = "PROGRAM|URL")]
+    opa: Option<String>,
     /// Ask no registry: the image index and the shipped entries must do.
     #[arg(long)]
     offline: bool,
@@ -171,6 +176,7 @@ impl Review {
             policy_deadline,
             policy_memory,
             each,
+            opa,
             offline,
             settings,
             look_ups,
@@ -221,8 +227,12 @@ impl Review {
             deadline: policy_deadline,
             memory: policy_memory << 20,
         };
-        let mut reviewer = Reviewer::new(options, limits, files_of_policies, assumed)?;
-        let Ready { is_empty, refusals, namespaces, .. } = reviewer.ready();
+        let mut reviewer = Reviewer::new(options, limits, files_of_policies.clone(), assumed)?;
+        let Ready { is_empty, refusals, namespaces, rules, .. } = reviewer.ready();
+        let mut cross_check = match opa {
+            Some(which) => Some(CrossCheck::new(Opa::connect(&which, &files_of_policies, &namespaces, rules).await?)),
+            None => None,
+        };
         let namespaces = namespaces.into_iter().map(|(name, object)| (name, Arc::new(Namespace { object })));
         let mut namespaces: BTreeMap<String, Arc<Namespace>> = namespaces.collect();
         for Refusal { place, policy, why } in &refusals {
@@ -260,6 +270,9 @@ impl Review {
             progress.inc(chunk.len() as u64);
             for (candidate, row) in chunk.drain(..).zip(rows) {
                 exit = exit.max(gate.judge(&candidate, &row));
+                if let Some(cross_check) = &mut cross_check {
+                    cross_check.of(&candidate, &row).await?;
+                }
                 if output != Format::Jsonl {
                     report.add(&candidate, &row);
                     continue;
@@ -288,6 +301,9 @@ impl Review {
         };
         stdout.write_all(text.as_bytes())?;
         stdout.flush()?;
+        if cross_check.is_some_and(CrossCheck::tell) && strict {
+            exit = exit.max(Exit::Unjudged);
+        }
         for (what, why) in reviewer.stopped() {
             anstream::eprintln!("{WARNING} {what}: unknown from here on: {why}");
         }

@@ -218,10 +218,6 @@ impl Worker {
         }
     }
 
-    /// How many deadlines may pass by the clock, whatever the processor's time says: a process that is not run at all, or that
-    /// waits for what never comes, is given up then.
-    const PATIENCE: u32 = 20;
-
     /// What is not asked any more, and why.
     pub(super) fn stopped(&self) -> BTreeMap<String, String> {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -44,6 +44,8 @@ pub(crate) struct Environment {
     pub(crate) resource_tick: Duration,
     /// Where the API server is, as `host:port`.
     pub(crate) api: Option<String>,
+    /// Where an emulator of Google's store is, as `host:port` or a URL.
+    pub(crate) gcs_emulator: Option<String>,
     /// How stores are asked again.
     pub(crate) backoff: Backoff,
     /// What only an agent is told.
@@ -80,6 +82,7 @@ impl Environment {
             progress_tick,
             resource_tick: ticks("RESOURCE_STATE_CHECK_INTERVAL").unwrap_or(RESOURCE_TICK),
             api: host.map(|host| format!("{host}:{port}")),
+            gcs_emulator: text("STORAGE_EMULATOR_HOST"),
             backoff: Backoff::read(text),
             agent: agent::Settings::read(text),
         }

@@ -169,6 +169,28 @@ fn one_that_is_there_is_patched_and_one_that_went_is_made_again() {
 }
 
 #[test]
+fn it_is_completed_where_main_is_killed_with_its_executor_and_wait_too() {
+    let Some(cluster) = cluster() else { return };
+    let pod = cluster.pod("executor", "killed", template());
+    pod.write("mainctrfs/data/p", "value");
+    std::fs::create_dir_all(pod.path("var/run/argo/ctr/main")).unwrap();
+    let executor = argoexec_common::exit_code::Pending::begin(&pod.path("var/run/argo/ctr/main")).unwrap();
+    let running = pod.start("wait");
+    until("the result", || cluster.result("killed").is_some());
+    running.kill();
+    assert_eq!(completed(&cluster.result("killed").unwrap()), "false");
+    // As the kubelet starts it again, where the pod says so.
+    let running = pod.start("wait");
+    drop(executor);
+    let ended = running.end();
+    assert_eq!(ended.code, 64);
+    assert!(ended.last_words.contains("container main was killed"), "{}", ended.last_words);
+    let result = cluster.result("killed").unwrap();
+    assert_eq!(completed(&result), "true");
+    assert_eq!(result["outputs"]["parameters"][0]["value"], "value");
+}
+
+#[test]
 fn it_is_completed_even_where_outputs_are_missing_or_refused() {
     let Some(cluster) = cluster() else { return };
     let pod = cluster.pod("executor", "missing", template());
