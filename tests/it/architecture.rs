@@ -109,7 +109,12 @@ const RESERVED: [Reserved; 6] = [
     Reserved {
         what: &["reqwest"],
         except: &[],
-        who: Who::Only(&["crates/registry/", "executor/tasks/src/report/", "executor/tasks/src/storage/"]),
+        who: Who::Only(&[
+            "crates/registry/",
+            "executor/tasks/src/agent/",
+            "executor/tasks/src/report/",
+            "executor/tasks/src/storage/",
+        ]),
         why: "one place decides what is asked of whom, and with which credential",
     },
     Reserved {
