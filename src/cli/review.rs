@@ -288,7 +288,7 @@ impl Review {
 /// How this program judges in processes of its own.
 pub(super) fn judges(deadline: Duration, memory: u64) -> anyhow::Result<Limits> {
     let program = std::env::current_exe().context("this program cannot be found, to judge in a process of its own")?;
-    Ok(Limits { program, arguments: vec![JUDGE.to_owned()], deadline, memory })
+    Ok(Limits { program, arguments: vec![JUDGE.to_owned()], deadline, memory, give_way: false })
 }
 
 /// What is told of a review, and how it ends.

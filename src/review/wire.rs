@@ -23,6 +23,8 @@ pub(super) struct Charge {
     pub(super) announces: bool,
     /// Bytes of address space.
     pub(super) memory: u64,
+    /// Whether whoever asks has better things to do with a processor.
+    pub(super) gives_way: bool,
 }
 
 /// A question about a pod.
