@@ -1,14 +1,14 @@
 //! `review --from-cluster`: policies, pods and templates of a cluster, read once.
 
 use super::output::WARNING;
-use crate::cluster::{self, ReviewReader, Subjects, Unread};
+use crate::cluster::{self, Connection, ReviewReader, Subjects, Unread};
 use crate::manifest::{self, Document, Documents, Place, Problem};
 use anyhow::Context;
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{BufWriter, Stdin, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// What was read of a cluster to judge by. The files go with it.
@@ -18,10 +18,10 @@ pub(super) struct ClusterPolicies {
 }
 
 impl ClusterPolicies {
-    /// Reads the policies of the cluster that a kubeconfig names, or of the usual one, into files of their own: they are loaded by
+    /// Reads the policies of a cluster into files of their own: they are loaded by
     /// processes that can be stopped, as any others.
-    pub(super) async fn read(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
-        let client = cluster::connect(kubeconfig).await.context("name a cluster by --kubeconfig or KUBECONFIG")?;
+    pub(super) async fn read(connection: Connection<'_>) -> anyhow::Result<Self> {
+        let client = cluster::connect(connection).await.context("name a cluster by --kubeconfig or KUBECONFIG")?;
         let mut reader = ReviewReader::new(client);
         let folder = TempDir::with_prefix("emissary-webhook-review-")?;
         let mut files: HashMap<String, BufWriter<File>> = HashMap::new();

@@ -1,14 +1,16 @@
 use super::Exit;
+use super::cross_check::CrossCheck;
 use super::from_cluster::{ClusterPolicies, Source};
 use super::look_ups::{LookUpArguments, resolver};
 use super::output::{ERROR, WARNING};
 use super::replay;
 use super::settings::{SettingsArguments, list, load};
+use crate::cluster::Connection;
 use crate::manifest;
 use crate::review::{
-    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, Limits, Options, Policies, Ready,
-    Refusal, Replay, Report, Reviewer, Row, Usable, Verdict, github, json_line, junit, markdown, page, policy_reports,
-    sarif, table,
+    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, Limits, Opa, Options, Policies,
+    Ready, Refusal, Replay, Report, Reviewer, Row, Usable, Verdict, github, json_line, junit, markdown, page,
+    policy_reports, sarif, table,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -55,6 +57,9 @@ pub(super) struct Review {
     /// The cluster's kubeconfig. Default: KUBECONFIG, or the pod's service account.
     #[arg(long, value_name = "FILE", requires = "from_cluster")]
     kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig, in place of its current one.
+    #[arg(long, value_name = "NAME", requires = "from_cluster")]
+    context: Option<String>,
     /// Files and folders with policies: PodSecurityPolicies, Roles and Bindings, a PodSecurityConfiguration, Gatekeeper
     /// templates and constraints, Rego, Namespaces. Repeatable.
     #[arg(long, value_name = "PATH")]
@@ -101,6 +106,10 @@ pub(super) struct Review {
     /// Judge each pod by itself, also where one of the same shape has been judged.
     #[arg(long)]
     each: bool,
+    /// A real OPA as a cross-check: its program, or the http:// address where one serves. It is asked for each plain Rego rule,
+    /// and differences are listed.
+    #[arg(long, value_name = "PROGRAM|URL")]
+    opa: Option<String>,
     /// Ask no registry: the image index and the shipped entries must do.
     #[arg(long)]
     offline: bool,
@@ -172,6 +181,7 @@ impl Review {
             replay,
             from_cluster,
             kubeconfig,
+            context,
             mut policies,
             pss,
             assume_use,
@@ -187,6 +197,7 @@ impl Review {
             policy_deadline,
             policy_memory,
             each,
+            opa,
             offline,
             settings,
             look_ups,
@@ -210,7 +221,8 @@ impl Review {
         let assumed = Assumed { standards: pss.iter().map(Standard::to_string).collect(), usable, minor: kubernetes };
         let mut cluster = None;
         if from_cluster {
-            let cluster = cluster.insert(ClusterPolicies::read(kubeconfig.as_deref()).await?);
+            let connection = Connection { kubeconfig: kubeconfig.as_deref(), context: context.as_deref() };
+            let cluster = cluster.insert(ClusterPolicies::read(connection).await?);
             policies.insert(0, cluster.path());
         }
         let files_of_policies = Policies::files(&policies)?;
@@ -236,8 +248,12 @@ impl Review {
             let judges = Replay::new(limits, files_of_policies, assumed, options.threads)?;
             return replay::replay(judges, replay, told);
         }
-        let mut reviewer = Reviewer::new(options, limits, files_of_policies, assumed)?;
-        let Ready { is_empty, refusals, namespaces, .. } = reviewer.ready();
+        let mut reviewer = Reviewer::new(options, limits, files_of_policies.clone(), assumed)?;
+        let Ready { is_empty, refusals, namespaces, rules, .. } = reviewer.ready();
+        let mut cross_check = match opa {
+            Some(which) => Some(CrossCheck::new(Opa::connect(&which, &files_of_policies, &namespaces, rules).await?)),
+            None => None,
+        };
         let namespaces = namespaces.into_iter().map(|(name, object)| (name, Arc::new(Namespace { object })));
         let mut namespaces: BTreeMap<String, Arc<Namespace>> = namespaces.collect();
         told.refused(&refusals);
@@ -267,15 +283,19 @@ impl Review {
             }
             let rows = reviewer.review(&chunk).await;
             for (candidate, row) in chunk.drain(..).zip(rows) {
+                if let Some(cross_check) = &mut cross_check {
+                    cross_check.of(&candidate, &row).await?;
+                }
                 told.tell(&candidate, &row)?;
             }
             if is_last {
                 break;
             }
         }
-        let unread = documents.tell_unread();
+        let is_unread = documents.tell_unread() > 0;
         let mut exit = told.finish(reviewer.stopped())?;
-        if strict && unread > 0 {
+        let differs = cross_check.is_some_and(CrossCheck::tell);
+        if strict && (is_unread || differs) {
             exit = exit.max(Exit::Unjudged);
         }
         for (kind, count) in others {

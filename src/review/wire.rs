@@ -4,6 +4,7 @@ use super::candidate::Candidate;
 use super::policies::{Assumed, Refusal};
 use super::verdict::{Judgement, Stage, Verdict};
 use crate::manifest::Place;
+use emissary_policy::rego::Rule;
 use emissary_policy::{Engine, Namespace, Operation, User};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -83,6 +84,8 @@ pub struct Ready {
     pub has_programs: bool,
     /// What judges without programs, for who wants to do that itself.
     pub native: Vec<Value>,
+    /// The rules of Rego without a framework, for another OPA to be asked.
+    pub rules: Vec<Rule>,
 }
 
 /// A judgement.

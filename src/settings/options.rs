@@ -17,7 +17,7 @@ mod indexes;
 mod review;
 
 pub use choice::{ExecutorName, Executors, Overridable, Overrides};
-pub use cluster::{Cluster, ClusterEnabled, PullSecrets};
+pub use cluster::{Cluster, ClusterEnabled, PullSecrets, WorkflowLabels};
 pub use executor::{Executor, LogFormat, LogLevel, PullPolicy};
 pub use indexes::{Controller, ImageIndexFiles, OwnIndexes};
 pub use review::{Record, Review};
