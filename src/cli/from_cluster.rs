@@ -18,7 +18,7 @@ pub(super) struct ClusterPolicies {
 }
 
 impl ClusterPolicies {
-    /// Reads the policies of the cluster that a kubeconfig names, or of the usual one, into files of their own: they are loaded by
+    /// Reads the policies of a cluster into files of their own: they are loaded by
     /// processes that can be stopped, as any others.
     pub(super) async fn read(connection: Connection<'_>) -> anyhow::Result<Self> {
         let client = cluster::connect(connection).await.context("name a cluster by --kubeconfig or KUBECONFIG")?;

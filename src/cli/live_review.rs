@@ -1,7 +1,7 @@
 //! The review of what dry runs see, as `serve` starts it.
 
 use super::review::judges;
-use crate::review::{Assumed, Live, LiveMetrics, LiveOptions, RecordOptions, Usable};
+use crate::review::{Assumed, Limits, Live, LiveMetrics, LiveOptions, RecordOptions, Usable};
 use crate::settings::Review;
 use anyhow::Context;
 use prometheus_client::registry::Registry;
@@ -27,7 +27,7 @@ pub(super) fn start(
             usable: Usable::of(&settings.assume_use),
             minor: None,
         },
-        limits: judges(settings.deadline.0, settings.memory.0)?,
+        limits: Limits { give_way: true, ..judges(settings.deadline.0, settings.memory.0)? },
         processes: NonZeroUsize::new(settings.processes as usize).unwrap_or(NonZeroUsize::MIN),
         largest: settings.max_pod_size.0 as usize,
         queued: settings.max_queued as usize,

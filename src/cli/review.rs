@@ -57,7 +57,7 @@ pub(super) struct Review {
     /// The cluster's kubeconfig. Default: KUBECONFIG, or the pod's service account.
     #[arg(long, value_name = "FILE", requires = "from_cluster")]
     kubeconfig: Option<PathBuf>,
-    /// The kubeconfig's context. Default: its current one.
+    /// A context of the kubeconfig, in place of its current one.
     #[arg(long, value_name = "NAME", requires = "from_cluster")]
     context: Option<String>,
     /// Files and folders with policies: PodSecurityPolicies, Roles and Bindings, a PodSecurityConfiguration, Gatekeeper
@@ -292,10 +292,10 @@ impl Review {
                 break;
             }
         }
-        let unread = documents.tell_unread();
+        let is_unread = documents.tell_unread() > 0;
         let mut exit = told.finish(reviewer.stopped())?;
         let differs = cross_check.is_some_and(CrossCheck::tell);
-        if strict && (unread > 0 || differs) {
+        if strict && (is_unread || differs) {
             exit = exit.max(Exit::Unjudged);
         }
         for (kind, count) in others {
@@ -308,7 +308,7 @@ impl Review {
 /// How this program judges in processes of its own.
 pub(super) fn judges(deadline: Duration, memory: u64) -> anyhow::Result<Limits> {
     let program = std::env::current_exe().context("this program cannot be found, to judge in a process of its own")?;
-    Ok(Limits { program, arguments: vec![JUDGE.to_owned()], deadline, memory })
+    Ok(Limits { program, arguments: vec![JUDGE.to_owned()], deadline, memory, give_way: false })
 }
 
 /// What is told of a review, and how it ends.

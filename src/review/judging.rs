@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// # Errors
 /// Whoever asks has gone, or says what nobody understands.
 pub fn judge_for_another(questions: impl BufRead + Send, answers: impl Write + Send) -> io::Result<()> {
-    give_way();
+    end_with_who_asks();
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK);
         let thread = thread.spawn_scoped(scope, || judge(questions, answers))?;
@@ -26,11 +26,9 @@ pub fn judge_for_another(questions: impl BufRead + Send, answers: impl Write + S
     })
 }
 
-/// Whoever asks has better things to do: the scheduler and the out-of-memory killer take from this process first. It ends with who
-/// asked, also in the middle of a policy that never does.
-fn give_way() {
+/// Ends this process with who asks, also in the middle of a policy that never does. Where memory runs out, it goes first.
+fn end_with_who_asks() {
     // Where the system does not allow it, nothing is lost but the courtesy.
-    let _ = rustix::process::nice(NICE);
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let parent = rustix::process::getppid();
     std::thread::spawn(move || {
@@ -50,9 +48,13 @@ fn judge(questions: impl BufRead, mut answers: impl Write) -> io::Result<()> {
     let mut lines = questions.lines();
     let Some(charge) = lines.next().transpose()? else { return Ok(()) };
     let charge: Charge = serde_json::from_str(&charge)?;
-    let Charge { files, assumed, without, announces, memory } = charge;
+    let Charge { files, assumed, without, announces, memory, gives_way } = charge;
     let limit = Rlimit { current: Some(memory), maximum: getrlimit(Resource::As).maximum };
     setrlimit(Resource::As, limit)?;
+    if gives_way {
+        // As above.
+        let _ = rustix::process::nice(NICE);
+    }
     if announces {
         // One after the other first, to end at the one that cannot be loaded.
         for file in &files {
@@ -75,9 +77,9 @@ fn judge(questions: impl BufRead, mut answers: impl Write) -> io::Result<()> {
         selects_namespaces: policies.selects_namespaces,
         refusals: policies.refusals().to_vec(),
         namespaces: namespaces.map(|(name, namespace)| (name.clone(), namespace.object.clone())).collect(),
-        rules: policies.rego.as_ref().map(|rego| rego.rules().to_vec()).unwrap_or_default(),
         has_programs: native.is_none() || !policies.programs().is_empty(),
         native: native.unwrap_or_default(),
+        rules: policies.rego.as_ref().map(|rego| rego.rules().to_vec()).unwrap_or_default(),
     }))?;
     for line in lines {
         let question: Question = serde_json::from_str(&line?)?;

@@ -30,6 +30,8 @@ pub struct Limits {
     pub deadline: Duration,
     /// How many bytes of address space a process may have.
     pub memory: u64,
+    /// Whether the scheduler is to put this program before them.
+    pub give_way: bool,
 }
 
 /// How many deadlines may pass by the clock, whatever the processor's time says: a process that is not run at all, or that
@@ -242,6 +244,7 @@ impl Worker {
             without: stopped.into_keys().collect(),
             announces,
             memory: self.limits.memory,
+            gives_way: self.limits.give_way,
         };
         let mut process = Process::start(&self.limits, &charge).map_err(WorkerError::Start)?;
         match process.reply(self.limits.deadline) {

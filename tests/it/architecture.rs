@@ -33,7 +33,7 @@ const PLANS: [Plan; 3] = [
             ("server", &["admission", "certificate", "metrics", "settings"]),
             ("cluster", &["certificate", "metrics", "mutation", "settings"]),
             ("index", &["manifest", "settings"]),
-            ("review", &["manifest", "mutation", "settings"]),
+            ("review", &["manifest", "metrics", "mutation", "settings"]),
             ("demo", &["server", "admission", "mutation", "manifest", "settings", "certificate"]),
             (
                 "cli",

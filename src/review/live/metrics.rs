@@ -1,3 +1,4 @@
+use crate::metrics::Declare;
 use crate::review::reviewer::Row;
 use crate::review::verdict::{Verdict, worst};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -5,7 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -76,43 +77,28 @@ impl Metrics {
     /// Registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
-            verdicts: Family::default(),
+            verdicts: registry.declare(
+                "review_verdicts",
+                "Pods of dry runs by the worst that an engine's policies say, as they are and as enforcing would make them",
+            ),
             // 100 µs, what native engines take, to 100 s, more than the longest deadline of programs usually is.
-            duration: Histogram::new(exponential_buckets(100e-6, 4.0, 11)),
-            dropped: Family::default(),
-            queued: Gauge::default(),
-            policies: Family::default(),
-            recorded: Counter::default(),
-            record_failures: Counter::default(),
+            duration: registry.declare_seconds(
+                "review_duration",
+                "Judging one pod, after its answer",
+                Histogram::new(exponential_buckets(100e-6, 4.0, 11)),
+            ),
+            dropped: registry.declare("review_dropped", "Pods of dry runs that were not reviewed in full"),
+            queued: registry.declare("review_queued", "Pods that wait to be reviewed"),
+            policies: registry.declare(
+                "review_policies",
+                "Policies that are not in effect: refused as a cluster would, stopped because they ran away, or invalid (1 where \
+                 what the files have now cannot be loaded, so that what was before stays)",
+            ),
+            recorded: registry.declare("review_recorded", "Reviewed pods that were recorded"),
+            record_failures: registry.declare("review_record_failures", "Reviewed pods that could not be recorded"),
         };
-        let Self { verdicts, duration, dropped, queued, policies, recorded, record_failures } = &metrics;
-        registry.register(
-            "review_verdicts",
-            "Pods of dry runs by the worst that an engine's policies say, as they are and as enforcing would make them",
-            verdicts.clone(),
-        );
-        registry.register_with_unit(
-            "review_duration",
-            "Judging one pod, after its answer",
-            Unit::Seconds,
-            duration.clone(),
-        );
-        registry.register("review_dropped", "Pods of dry runs that were not reviewed in full", dropped.clone());
-        registry.register("review_queued", "Pods that wait to be reviewed", queued.clone());
-        registry.register(
-            "review_policies",
-            "Policies that are not in effect: refused as a cluster would, stopped because they ran away, or invalid (1 where what \
-             the files have now cannot be loaded, so that what was before stays)",
-            policies.clone(),
-        );
-        registry.register("review_recorded", "Reviewed pods that were recorded", recorded.clone());
-        registry.register(
-            "review_record_failures",
-            "Reviewed pods that could not be recorded",
-            record_failures.clone(),
-        );
         // A series that begins with its first event has no increase for it.
-        Loss::ALL.iter().for_each(|loss| _ = dropped.get_or_create(&Dropped { reason: loss.word() }));
+        Loss::ALL.iter().for_each(|loss| _ = metrics.dropped.get_or_create(&Dropped { reason: loss.word() }));
         metrics.not_in_effect(0, 0);
         metrics.invalid(false);
         metrics
