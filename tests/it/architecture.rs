@@ -75,6 +75,7 @@ const PLANS: [Plan; 3] = [
             ("verdict", &[]),
             ("pod", &[]),
             ("defaults", &[]),
+            ("limits", &["defaults", "refusal", "request", "verdict"]),
             ("pss", &["pod", "request", "verdict"]),
             ("psp", &["pod", "request", "verdict"]),
             ("rego", &["request", "verdict"]),
