@@ -4,9 +4,9 @@ use super::output::{ERROR, WARNING};
 use super::settings::{SettingsArguments, list, load};
 use crate::manifest;
 use crate::review::{
-    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, Limits, Options, Policies, Ready,
-    Refusal, Report, Reviewer, Row, Usable, Verdict, github, json_line, junit, markdown, page, policy_reports, sarif,
-    table,
+    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, KnownBounds, Limits, Options,
+    Policies, Ready, Refusal, Report, Reviewer, Row, Usable, Verdict, Work, github, json_line, junit, markdown, page,
+    policy_reports, sarif, table,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -19,6 +19,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Said where a review would say nothing.
+const NO_POLICY: &str = "no policy to review by: name some by --policies or --pss";
 
 /// The hidden verb with which a review starts its judges.
 const JUDGE: &str = "judge-for-a-review";
@@ -39,11 +42,12 @@ impl Judge {
 /// Exit code 0: nothing is denied; 1: something is; 2: bad input; 3: with --strict, something could not be judged.
 #[derive(Debug, Args)]
 pub(super) struct Review {
-    /// YAML or JSON: Pods, Lists, AdmissionReviews of Pods, and Namespaces for their labels; "-" for standard input.
+    /// YAML or JSON: Pods, Workflows, WorkflowTemplates, ClusterWorkflowTemplates, CronWorkflows, Lists, AdmissionReviews of
+    /// these, and Namespaces, LimitRanges and ResourceQuotas for those behind; "-" for standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Files and folders with policies: PodSecurityPolicies, Roles and Bindings, a PodSecurityConfiguration, Gatekeeper
-    /// templates and constraints, Rego, Namespaces. Repeatable.
+    /// templates and constraints, Rego, Namespaces, LimitRanges, ResourceQuotas. Repeatable.
     #[arg(long, value_name = "PATH")]
     policies: Vec<PathBuf>,
     /// A Pod Security Standard that every pod is held to, such as restricted or baseline:v1.30. Repeatable.
@@ -55,9 +59,14 @@ pub(super) struct Review {
     /// The cluster's version, which PodSecurityPolicy differs by: v1.20 to v1.24.
     #[arg(long, value_name = "v1.N", value_parser = minor)]
     kubernetes: Option<u32>,
-    /// For which executor pods are built. Repeatable. Default: as-is and emissary.
+    /// For which executor pods are built: as-is, docker, kubelet, k8sapi, pns or emissary. Repeatable. Default: as-is and
+    /// emissary.
     #[arg(long, value_enum, value_name = "NAME")]
     executor: Vec<Executor>,
+    /// The workflow controller's ConfigMap, or what its key `config` holds: by it the pods of other executors, and of templates,
+    /// are made.
+    #[arg(long, value_name = "FILE")]
+    controller_config: Option<PathBuf>,
     /// Who asks for the pods, where no AdmissionReview says it.
     #[arg(long = "as", value_name = "USER", default_value = "system:serviceaccount:argo:argo")]
     user: String,
@@ -100,6 +109,10 @@ pub(super) struct Review {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Executor {
     AsIs,
+    Docker,
+    Kubelet,
+    K8sapi,
+    Pns,
     Emissary,
 }
 
@@ -161,6 +174,7 @@ impl Review {
             assume_use,
             kubernetes,
             executor,
+            controller_config,
             user,
             groups,
             namespace,
@@ -197,18 +211,17 @@ impl Review {
         let gate = Gate { baseline: baseline.as_deref().map(read_baseline).transpose()?, expect, strict };
         let assumed = Assumed { standards: pss.iter().map(Standard::to_string).collect(), usable, minor: kubernetes };
         let files_of_policies = Policies::files(&policies)?;
-        let columns = match &executor[..] {
-            [] => vec![Column::AsIs, Column::Emissary],
-            some => some.iter().map(|executor| executor.column()).collect(),
-        };
+        let columns = columns(&executor);
         let resolver = if offline { None } else { Some(resolver(look_ups.options(&snapshot))?) };
         let asker = Asker { user: asker(user, groups), namespace };
+        let renders = columns.iter().any(|column| column.executor().is_some());
         let options = Options {
             snapshot: &snapshot,
             resolver: resolver.as_ref(),
             keyring: Arc::new(look_ups.keyring(&snapshot)?),
             timeout: look_ups.timeout,
             columns,
+            controller: controller_config.map(read_controller).transpose()?.unwrap_or_default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             by_shape: !each,
             with_advice: output != Format::Jsonl,
@@ -222,7 +235,9 @@ impl Review {
             memory: policy_memory << 20,
         };
         let mut reviewer = Reviewer::new(options, limits, files_of_policies, assumed)?;
-        let Ready { is_empty, refusals, namespaces, .. } = reviewer.ready();
+        let Ready { is_empty, refusals, namespaces, bounds: documents, .. } = reviewer.ready();
+        let mut bounds = KnownBounds::default();
+        documents.iter().for_each(|document| bounds.learn(document, &asker.namespace));
         let namespaces = namespaces.into_iter().map(|(name, object)| (name, Arc::new(Namespace { object })));
         let mut namespaces: BTreeMap<String, Arc<Namespace>> = namespaces.collect();
         for Refusal { place, policy, why } in &refusals {
@@ -233,19 +248,28 @@ impl Review {
         let mut stdout = anstream::AutoStream::auto(std::io::stdout()).lock();
         let mut others: BTreeMap<String, usize> = BTreeMap::new();
         let mut documents = manifest::read(files, std::io::stdin());
-        let mut chunk = Vec::with_capacity(CHUNK);
+        let mut work = Vec::with_capacity(CHUNK);
         loop {
             let document = documents.next();
             let is_last = document.is_none();
             match document.map(|document| Input::of(document?, &asker, &namespaces)) {
                 None => {}
-                Some(Ok(Input::Pod(candidate))) => {
-                    anyhow::ensure!(
-                        !is_empty || candidate.namespace_object.is_some(),
-                        "no policy to review by: name some by --policies or --pss"
-                    );
-                    chunk.push(*candidate);
+                Some(Ok(Input::Pod(mut candidate))) => {
+                    candidate.bounds = bounds.of(&candidate.namespace);
+                    let is_judged = !is_empty || candidate.namespace_object.is_some() || candidate.bounds.is_some();
+                    anyhow::ensure!(is_judged, NO_POLICY);
+                    work.push(Work::Pod(candidate));
                 }
+                Some(Ok(Input::Templates(mut templates))) if renders => {
+                    templates.bounds = bounds.of(&templates.namespace);
+                    let is_judged = !is_empty || templates.namespace_object.is_some() || templates.bounds.is_some();
+                    anyhow::ensure!(is_judged, NO_POLICY);
+                    work.push(Work::Templates(templates));
+                }
+                Some(Ok(Input::Templates(templates))) => {
+                    *others.entry(templates.kind_name().to_owned()).or_default() += 1;
+                }
+                Some(Ok(Input::Bounds(document))) => bounds.learn(&document, &asker.namespace),
                 Some(Ok(Input::Namespace(name, namespace))) => _ = namespaces.insert(name, Arc::new(namespace)),
                 Some(Ok(Input::Other(kind))) => *others.entry(kind).or_default() += 1,
                 Some(Err(problem)) => {
@@ -253,20 +277,23 @@ impl Review {
                     exit = exit.max(Exit::BadInput);
                 }
             }
-            if chunk.len() < CHUNK && !is_last {
+            if work.len() < CHUNK && !is_last {
                 continue;
             }
-            let rows = reviewer.review(&chunk).await;
-            progress.inc(chunk.len() as u64);
-            for (candidate, row) in chunk.drain(..).zip(rows) {
-                exit = exit.max(gate.judge(&candidate, &row));
-                if output != Format::Jsonl {
-                    report.add(&candidate, &row);
-                    continue;
-                }
-                for cell in row.iter() {
-                    for judgement in &cell.judgements {
-                        writeln!(stdout, "{}", json_line(&candidate, cell.column, judgement))?;
+            let candidates = reviewer.candidates(std::mem::take(&mut work)).await;
+            for chunk in candidates.chunks(CHUNK) {
+                let rows = reviewer.review(chunk).await;
+                progress.inc(chunk.len() as u64);
+                for (candidate, row) in chunk.iter().zip(rows) {
+                    exit = exit.max(gate.judge(candidate, &row));
+                    if output != Format::Jsonl {
+                        report.add(candidate, &row);
+                        continue;
+                    }
+                    for cell in row.iter() {
+                        for judgement in &cell.judgements {
+                            writeln!(stdout, "{}", json_line(candidate, cell.column, judgement))?;
+                        }
                     }
                 }
             }
@@ -292,7 +319,7 @@ impl Review {
             anstream::eprintln!("{WARNING} {what}: unknown from here on: {why}");
         }
         for (kind, count) in others {
-            anstream::eprintln!("{WARNING} {count} of kind {kind} not judged: only pods are");
+            anstream::eprintln!("{WARNING} {count} of kind {kind} not judged: only pods are, and what executors make");
         }
         Ok(exit)
     }
@@ -334,6 +361,28 @@ impl Expected {
     }
 }
 
+/// The columns, each once.
+fn columns(executors: &[Executor]) -> Vec<Column> {
+    let mut columns: Vec<Column> = match executors {
+        [] => vec![Column::AsIs, Column::Emissary],
+        some => some.iter().map(|executor| executor.column()).collect(),
+    };
+    let mut seen = Vec::new();
+    columns.retain(|column| {
+        let is_new = !seen.contains(column);
+        seen.push(*column);
+        is_new
+    });
+    columns
+}
+
+fn read_controller(path: PathBuf) -> anyhow::Result<serde_json::Value> {
+    let name = path.display().to_string();
+    let document = manifest::read([path], std::io::empty()).next();
+    let document = document.with_context(|| format!("{name}: holds no document"))??;
+    Ok(review::configuration(document)?)
+}
+
 fn read_baseline(path: &Path) -> anyhow::Result<Baseline> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     Baseline::parse(&text).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
@@ -362,6 +411,10 @@ impl Executor {
     fn column(self) -> Column {
         match self {
             Self::AsIs => Column::AsIs,
+            Self::Docker => Column::Docker,
+            Self::Kubelet => Column::Kubelet,
+            Self::K8sapi => Column::K8sApi,
+            Self::Pns => Column::Pns,
             Self::Emissary => Column::Emissary,
         }
     }

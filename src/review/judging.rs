@@ -53,6 +53,7 @@ fn judge(questions: impl BufRead, mut answers: impl Write) -> io::Result<()> {
         selects_namespaces: policies.selects_namespaces,
         refusals: policies.refusals().to_vec(),
         namespaces: namespaces.map(|(name, namespace)| (name.clone(), namespace.object.clone())).collect(),
+        bounds: policies.bounds().to_vec(),
     }))?;
     for line in lines {
         let question: Question = serde_json::from_str(&line?)?;
