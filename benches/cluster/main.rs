@@ -1,4 +1,5 @@
-//! Pods created through a real API server, with the webhook and without: `cargo bench --bench cluster [PODS]`.
+//! Pods created through a real API server, with the webhook and without: `cargo bench --bench cluster [PODS]`. And what a
+//! webhook costs that follows a large cluster: `cargo bench --bench cluster watched`.
 //!
 //! Needs the programs of a control plane: `eval "$(cargo xtask components)"` first. What is added is taken from the API server's
 //! own metrics, by its histogram's buckets, and from what creators wait. API server, etcd, webhook and creators share the
@@ -10,9 +11,10 @@
 mod reviews;
 #[path = "../load/server.rs"]
 mod server;
+mod watched;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,26 +47,43 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let _watchdog = Processes::of(folder.path(), &[]).end_with_this_process().unwrap();
     let control_plane = ControlPlane::start(&assets, folder.path(), &Options::default()).unwrap();
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(&control_plane, pods));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    if std::env::args().any(|argument| argument == "watched") {
+        runtime.block_on(watched::run(&control_plane));
+    } else {
+        runtime.block_on(run(&control_plane, pods));
+    }
+}
+
+async fn client_of(control_plane: &ControlPlane) -> Client {
+    let kubeconfig = Kubeconfig::read_from(control_plane.kubeconfig()).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+/// A certificate of its own for `localhost`, in files.
+fn certificate(folder: &Path) -> (String, PathBuf, PathBuf) {
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+    fs::write(&certificate, authority.cert.pem()).unwrap();
+    fs::write(&key, authority.signing_key.serialize_pem()).unwrap();
+    (authority.cert.pem(), certificate, key)
+}
+
+fn load_average() -> String {
+    fs::read_to_string("/proc/loadavg").unwrap().trim().to_owned()
 }
 
 async fn run(control_plane: &ControlPlane, pods: usize) {
-    let kubeconfig = Kubeconfig::read_from(control_plane.kubeconfig()).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    let client = Client::try_from(config).unwrap();
-
+    let client = client_of(control_plane).await;
     let app = |platform| Image::new(platform).entrypoint(&["/usr/local/bin/app"]).cmd(&["serve"]);
     let index = Index::oci().image(app("linux/amd64")).image(app("linux/arm64")).attestation();
     let registry = SampleRegistry::new().put("team/app:1.0", index).start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
-    fs::write(&certificate, authority.cert.pem()).unwrap();
-    fs::write(&key, authority.signing_key.serialize_pem()).unwrap();
-    let webhook = Server::start(&certificate, &key, registry.address()).await;
+    let (authority, certificate, key) = certificate(folder.path());
+    let webhook = Server::start(&certificate, &key, registry.address(), &[]).await;
 
-    let load = || fs::read_to_string("/proc/loadavg").unwrap();
-    println!("load average: {}", load().trim());
+    println!("load average: {}", load_average());
     for namespace in ["warm-up", "without", "with"] {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         post(&client, "/api/v1/namespaces", &object).await.unwrap();
@@ -78,7 +97,7 @@ async fn run(control_plane: &ControlPlane, pods: usize) {
     create(&client, "warm-up", 500.min(pods), &image).await;
     create(&client, "without", pods / 5, &image).await.print("without the webhook");
 
-    register(&client, webhook.address.port(), authority.cert.pem().as_bytes()).await;
+    register(&client, webhook.address.port(), authority.as_bytes()).await;
     let (cpu, asked) = (webhook.cpu(), registry.requests().len());
     create(&client, "with", pods, &image).await.print("with the webhook");
     println!(
@@ -90,7 +109,7 @@ async fn run(control_plane: &ControlPlane, pods: usize) {
     );
     let metrics = client.request_text(Request::get("/metrics").body(Vec::new()).unwrap()).await.unwrap();
     print_histogram(&metrics);
-    println!("load average: {}", load().trim());
+    println!("load average: {}", load_average());
 }
 
 /// What creators saw.

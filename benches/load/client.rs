@@ -36,7 +36,13 @@ pub(crate) struct Load<'a> {
     pub(crate) open: usize,
     pub(crate) address: SocketAddr,
     pub(crate) tls: &'a TlsConnector,
-    pub(crate) body: Bytes,
+    /// What is sent next; nothing: no more.
+    pub(crate) body: Arc<dyn Fn() -> Option<Bytes> + Send + Sync>,
+}
+
+/// The same again and again.
+pub(crate) fn always(body: Bytes) -> Arc<dyn Fn() -> Option<Bytes> + Send + Sync> {
+    Arc::new(move || Some(body.clone()))
 }
 
 /// What came of it.
@@ -56,7 +62,7 @@ enum Sender {
 }
 
 impl Load<'_> {
-    /// Asks until `time` is over; each asker at least once.
+    /// Asks until `time` is over or there is no more to send; each asker at least once.
     pub(crate) async fn run(&self, time: Duration) -> Answered {
         let mut senders = Vec::with_capacity(self.connections * self.open);
         for _ in 0..self.connections {
@@ -65,7 +71,7 @@ impl Load<'_> {
         let started = Instant::now();
         let askers: Vec<_> = senders
             .into_iter()
-            .map(|sender| tokio::spawn(ask(sender, self.address.to_string(), self.body.clone(), started + time)))
+            .map(|sender| tokio::spawn(ask(sender, self.address.to_string(), Arc::clone(&self.body), started + time)))
             .collect();
         let mut all = Answered::default();
         for asker in askers {
@@ -113,14 +119,19 @@ impl Sender {
     }
 }
 
-async fn ask(mut sender: Sender, host: String, body: Bytes, until: Instant) -> (Vec<Duration>, usize) {
+async fn ask(
+    mut sender: Sender,
+    host: String,
+    next: Arc<dyn Fn() -> Option<Bytes> + Send + Sync>,
+    until: Instant,
+) -> (Vec<Duration>, usize) {
     let (mut times, mut refused) = (Vec::new(), 0);
-    loop {
+    while let Some(body) = next() {
         let request = match sender {
             Sender::Http1(_) => Request::post("/mutate?timeout=10s").header(HOST, &host),
             Sender::Http2(_) => Request::post(format!("https://{host}/mutate?timeout=10s")),
         };
-        let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(body.clone())).unwrap();
+        let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(body)).unwrap();
         let asked = Instant::now();
         let answer = sender.send(request).await;
         assert_eq!(answer.status(), 200);
@@ -132,9 +143,10 @@ async fn ask(mut sender: Sender, host: String, body: Bytes, until: Instant) -> (
             refused += 1;
         }
         if Instant::now() >= until {
-            return (times, refused);
+            break;
         }
     }
+    (times, refused)
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -12,12 +12,14 @@ use tokio::net::TcpStream;
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: SocketAddr,
+    pub(crate) plain: SocketAddr,
     /// From the start of the process until it said that it is ready.
     pub(crate) ready_after: Duration,
 }
 
 impl Server {
-    pub(crate) async fn start(certificate: &Path, key: &Path, registry: SocketAddr) -> Self {
+    /// With more `arguments` where what is measured needs them.
+    pub(crate) async fn start(certificate: &Path, key: &Path, registry: SocketAddr, arguments: &[&str]) -> Self {
         let [address, plain] = free_addresses();
         let started = Instant::now();
         let process = Command::new(env!("CARGO_BIN_EXE_emissary-webhook"))
@@ -28,15 +30,16 @@ impl Server {
             .arg(certificate)
             .arg("--key")
             .arg(key)
+            .args(arguments)
             .stdin(Stdio::null())
             // It logs as it would anywhere: a line for each rewritten pod.
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut server = Self { process, address, ready_after: Duration::ZERO };
+        let mut server = Self { process, address, plain, ready_after: Duration::ZERO };
         while !is_ready(plain).await {
             let ended = server.process.try_wait().unwrap();
-            assert!(ended.is_none() && started.elapsed() < Duration::from_secs(10), "it does not start: {ended:?}");
+            assert!(ended.is_none() && started.elapsed() < Duration::from_secs(30), "it does not start: {ended:?}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         server.ready_after = started.elapsed();
@@ -79,9 +82,15 @@ fn free_addresses() -> [SocketAddr; 2] {
 }
 
 async fn is_ready(plain: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect(plain).await else { return false };
+    get(plain, "/readyz").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// The whole answer; nothing while nobody listens.
+pub(crate) async fn get(plain: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(plain).await.ok()?;
     let mut answer = String::new();
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.is_ok()
-        && stream.read_to_string(&mut answer).await.is_ok()
-        && answer.starts_with("HTTP/1.1 200")
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
 }

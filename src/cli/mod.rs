@@ -3,6 +3,7 @@
 mod api_server;
 mod certificates;
 mod config_maps;
+mod cross_check;
 mod demo;
 mod doctor;
 mod index;
@@ -17,6 +18,7 @@ mod rewrite;
 mod serve;
 mod settings;
 mod surroundings;
+mod workflow_labels;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,12 +1,13 @@
 use super::Exit;
+use super::cross_check::CrossCheck;
 use super::look_ups::{LookUpArguments, resolver};
 use super::output::{ERROR, WARNING};
 use super::settings::{SettingsArguments, list, load};
 use crate::manifest;
 use crate::review::{
-    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, KnownBounds, Limits, Options,
-    Policies, Ready, Refusal, Report, Reviewer, Row, Usable, Verdict, Work, github, json_line, junit, markdown, page,
-    policy_reports, sarif, table,
+    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, KnownBounds, Limits, Opa,
+    Options, Policies, Ready, Refusal, Report, Reviewer, Row, Usable, Verdict, Work, github, json_line, junit,
+    markdown, page, policy_reports, sarif, table,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -88,7 +89,7 @@ pub(super) struct Review {
     /// End with exit code 3 where something could not be judged.
     #[arg(long)]
     strict: bool,
-    /// How long the policies may take for one pod, in seconds; one that takes longer is unknown.
+    /// How long the policies may take for one pod, in seconds of the processor; one that takes longer is unknown.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = super::look_ups::seconds)]
     policy_deadline: Duration,
     /// How much memory the policies may take in each process that judges, in MiB.
@@ -97,6 +98,10 @@ pub(super) struct Review {
     /// Judge each pod by itself, also where one of the same shape has been judged.
     #[arg(long)]
     each: bool,
+    /// A real OPA as a cross-check: its program, or the http:// address where one serves. It is asked for each plain Rego rule,
+    /// and differences are listed.
+    #[arg(long, value_name = "PROGRAM|URL")]
+    opa: Option<String>,
     /// Ask no registry: the image index and the shipped entries must do.
     #[arg(long)]
     offline: bool,
@@ -185,6 +190,7 @@ impl Review {
             policy_deadline,
             policy_memory,
             each,
+            opa,
             offline,
             settings,
             look_ups,
@@ -234,10 +240,14 @@ impl Review {
             deadline: policy_deadline,
             memory: policy_memory << 20,
         };
-        let mut reviewer = Reviewer::new(options, limits, files_of_policies, assumed)?;
-        let Ready { is_empty, refusals, namespaces, bounds: documents, .. } = reviewer.ready();
+        let mut reviewer = Reviewer::new(options, limits, files_of_policies.clone(), assumed)?;
+        let Ready { is_empty, refusals, namespaces, bounds: documents, rules, .. } = reviewer.ready();
         let mut bounds = KnownBounds::default();
         documents.iter().for_each(|document| bounds.learn(document, &asker.namespace));
+        let mut cross_check = match opa {
+            Some(which) => Some(CrossCheck::new(Opa::connect(&which, &files_of_policies, &namespaces, rules).await?)),
+            None => None,
+        };
         let namespaces = namespaces.into_iter().map(|(name, object)| (name, Arc::new(Namespace { object })));
         let mut namespaces: BTreeMap<String, Arc<Namespace>> = namespaces.collect();
         for Refusal { place, policy, why } in &refusals {
@@ -286,6 +296,9 @@ impl Review {
                 progress.inc(chunk.len() as u64);
                 for (candidate, row) in chunk.iter().zip(rows) {
                     exit = exit.max(gate.judge(candidate, &row));
+                    if let Some(cross_check) = &mut cross_check {
+                        cross_check.of(candidate, &row).await?;
+                    }
                     if output != Format::Jsonl {
                         report.add(candidate, &row);
                         continue;
@@ -315,6 +328,9 @@ impl Review {
         };
         stdout.write_all(text.as_bytes())?;
         stdout.flush()?;
+        if cross_check.is_some_and(CrossCheck::tell) && strict {
+            exit = exit.max(Exit::Unjudged);
+        }
         for (what, why) in reviewer.stopped() {
             anstream::eprintln!("{WARNING} {what}: unknown from here on: {why}");
         }

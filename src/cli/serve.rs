@@ -150,9 +150,9 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     let server_metrics = server::Metrics::register(ours);
     ours.register_collector(Box::new(LookUpMetrics::new(resolver.clone())));
     let api_server = ApiServer::connect(&snapshot.settings, ours, &tracker, &rest).await?;
-    let certificate = certificates::source(server, api_server.as_ref(), ours, &tracker, &rest)?;
-    let dry_runs = DryRuns::register(ours);
     let readiness = Readiness::default();
+    let certificate = certificates::source(server, api_server.as_ref(), &readiness, ours, &tracker, &rest)?;
+    let dry_runs = DryRuns::register(ours);
     let around = surroundings::Dependencies {
         settings: &watch,
         api_server: api_server.as_ref(),

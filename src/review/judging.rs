@@ -54,6 +54,7 @@ fn judge(questions: impl BufRead, mut answers: impl Write) -> io::Result<()> {
         refusals: policies.refusals().to_vec(),
         namespaces: namespaces.map(|(name, namespace)| (name.clone(), namespace.object.clone())).collect(),
         bounds: policies.bounds().to_vec(),
+        rules: policies.rego.as_ref().map(|rego| rego.rules().to_vec()).unwrap_or_default(),
     }))?;
     for line in lines {
         let question: Question = serde_json::from_str(&line?)?;

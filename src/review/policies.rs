@@ -113,9 +113,8 @@ impl Policies {
         let (mut documents, mut modules) = (Vec::new(), Vec::new());
         for file in files {
             if file.extension().is_some_and(|extension| extension == "rego") {
-                let name = file.display().to_string();
-                // Tests of the policies' own author are no policies.
-                if !name.ends_with("_test.rego") {
+                if is_module(&file) {
+                    let name = file.display().to_string();
                     let text = fs::read_to_string(&file).map_err(|source| LoadError::Read { path: file, source })?;
                     modules.push(rego::Module { name, text });
                 }
@@ -313,6 +312,12 @@ fn distinct<'d>(documents: &'d [(Place, Value)], refusals: &mut Vec<Refusal>) ->
         kept.push(Some((place, value)));
     }
     kept.into_iter().flatten().collect()
+}
+
+/// Whether a file is Rego that judges: tests of the policies' own author are no policies.
+pub(super) fn is_module(file: &Path) -> bool {
+    let name = file.to_string_lossy();
+    name.ends_with(".rego") && !name.ends_with("_test.rego")
 }
 
 /// The files that a path names, those of a folder in the order of their names.

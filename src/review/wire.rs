@@ -5,6 +5,7 @@ use super::candidate::Candidate;
 use super::policies::{Assumed, Refusal};
 use super::verdict::{Judgement, Stage, Verdict};
 use crate::manifest::Place;
+use emissary_policy::rego::Rule;
 use emissary_policy::{Engine, Namespace, Operation, User};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -81,6 +82,8 @@ pub struct Ready {
     pub namespaces: BTreeMap<String, Map<String, Value>>,
     /// LimitRanges and ResourceQuotas.
     pub bounds: Vec<Value>,
+    /// The rules of Rego without a framework, for another OPA to be asked.
+    pub rules: Vec<Rule>,
 }
 
 /// A judgement.

@@ -25,11 +25,16 @@ pub struct Limits {
     pub program: PathBuf,
     /// Its arguments, which make it judge.
     pub arguments: Vec<String>,
-    /// How long one pod, and the loading of all policies, may take.
+    /// How long one pod, and the loading of all policies, may take: of the processor's time, so that what others do on the
+    /// machine is held against nobody.
     pub deadline: Duration,
     /// How many bytes of address space a process may have.
     pub memory: u64,
 }
+
+/// How many deadlines may pass by the clock, whatever the processor's time says: a process that is not run at all, or that
+/// waits for what never comes, is given up then.
+const PATIENCE: u32 = 20;
 
 /// What is not asked any more, and why: files by name, programs as `engine policy`.
 pub(super) type Stopped = Arc<Mutex<BTreeMap<String, String>>>;
@@ -110,10 +115,15 @@ impl Process {
     /// The next reply that is no announcement.
     fn reply(&mut self, deadline: Duration) -> Result<Reply, Ended> {
         let mut at = String::new();
+        let mut meter = Meter::start(&self.child, deadline);
         loop {
-            match self.answers.recv_timeout(deadline) {
-                Ok(Reply::Next(next)) => at = next,
+            match self.answers.recv_timeout(meter.left) {
+                Ok(Reply::Next(next)) => {
+                    at = next;
+                    meter = Meter::start(&self.child, deadline);
+                }
                 Ok(reply) => return Ok(reply),
+                Err(RecvTimeoutError::Timeout) if meter.goes_on(&self.child) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     return Err(Ended { why: format!("it was stopped after {} s", deadline.as_secs_f32()), at });
                 }
@@ -129,6 +139,46 @@ impl Process {
             }
         }
     }
+}
+
+/// What one answer takes of the processor.
+#[derive(Debug)]
+struct Meter {
+    deadline: Duration,
+    /// What the process had taken when it was asked; `None` where the system does not say, so that the clock counts.
+    before: Option<Duration>,
+    /// After how long it is to be looked at again.
+    left: Duration,
+    /// By the clock, until it is given up.
+    patience: Duration,
+}
+
+impl Meter {
+    fn start(child: &Child, deadline: Duration) -> Self {
+        Self { deadline, before: processor_time(child), left: deadline, patience: deadline * PATIENCE }
+    }
+
+    /// Whether there is time left when what was left has passed.
+    fn goes_on(&mut self, child: &Child) -> bool {
+        self.patience = self.patience.saturating_sub(self.left);
+        let used = self.before.and_then(|before| processor_time(child)?.checked_sub(before));
+        let Some(left) = used.and_then(|used| self.deadline.checked_sub(used)) else { return false };
+        // No less than the system counts by.
+        self.left = left.max(TICK).min(self.patience);
+        left > TICK && !self.patience.is_zero()
+    }
+}
+
+/// By how much the kernel counts, on every Linux (`USER_HZ`).
+const TICK: Duration = Duration::from_millis(10);
+
+/// What a process has taken of the processor so far, in user and kernel mode (proc(5), `/proc/PID/stat`).
+fn processor_time(child: &Child) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).ok()?;
+    // The name before it may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_ascii_whitespace().skip(11).take(2).map(str::parse::<u32>);
+    Some(TICK * times.next()?.ok()?.saturating_add(times.next()?.ok()?))
 }
 
 fn send(questions: &mut ChildStdin, what: &impl serde::Serialize) -> io::Result<()> {
@@ -283,5 +333,33 @@ fn put(
     match process.reply(deadline)? {
         Reply::Said(pod, lines) => Ok((pod.into_iter().next(), lines.into_iter().map(Line::judgement).collect())),
         _ => Err(Ended { why: "it says what nobody asked".to_owned(), at: String::new() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread::sleep;
+
+    const DEADLINE: Duration = Duration::from_millis(40);
+
+    /// Whether a command is given up within so many looks.
+    fn is_given_up(script: &str, looks: u32) -> bool {
+        let mut child = Command::new("sh").args(["-c", script]).stdout(Stdio::null()).spawn().unwrap();
+        let mut meter = Meter::start(&child, DEADLINE);
+        let given_up = (0..looks).any(|_| {
+            sleep(meter.left);
+            !meter.goes_on(&child)
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        given_up
+    }
+
+    #[test]
+    fn the_processors_time_counts_and_the_clock_in_the_end() {
+        assert!(!is_given_up("sleep 30", 5), "who waits has used nothing");
+        assert!(is_given_up("sleep 30", 2 * PATIENCE), "nobody waits for ever");
+        assert!(is_given_up("while :; do :; done", 10 * PATIENCE), "who runs has used it up");
     }
 }

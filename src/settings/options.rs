@@ -16,7 +16,7 @@ mod executor;
 mod indexes;
 
 pub use choice::{ExecutorName, Executors, Overridable, Overrides};
-pub use cluster::{Cluster, ClusterEnabled, PullSecrets};
+pub use cluster::{Cluster, ClusterEnabled, PullSecrets, WorkflowLabels};
 pub use executor::{Executor, LogFormat, LogLevel, PullPolicy};
 pub use indexes::{Controller, ImageIndexFiles, OwnIndexes};
 

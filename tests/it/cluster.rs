@@ -14,6 +14,7 @@
 mod certificates;
 mod creation;
 mod doctor;
+mod executors;
 mod facts;
 mod harness;
 mod limits;

@@ -3,6 +3,7 @@
 
 mod columns;
 mod limits;
+mod opa;
 mod oracles;
 mod outputs;
 mod properties;

@@ -11,6 +11,7 @@ pub mod limits;
 mod pod;
 pub mod psp;
 pub mod pss;
+mod quote;
 mod refusal;
 pub mod rego;
 mod request;

@@ -1,6 +1,6 @@
 use super::native::{InvalidNative, Native};
 use super::text;
-use crate::rego::{CompileError, Input, Module, Modules, Version};
+use crate::rego::{CompileError, Host, Input, Module, Modules, Version};
 use crate::request::Operation;
 use serde_json::Value;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ impl Program {
             .chain(named)
             .map(|(name, text)| Module { name, text: text.to_owned() })
             .collect();
-        let modules = Modules::compile(&all, version, data)?;
+        let modules = Modules::compile(&all, version, Host::Gatekeeper, data)?;
         let (Some(package), libraries) = (modules.packages().first(), modules.packages().iter().skip(1)) else {
             return Err(InvalidTemplate::NoSource);
         };

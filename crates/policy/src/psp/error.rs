@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::pod::quoted;
+use crate::quote::quoted;
 
 /// What a policy has against one field of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,8 @@ use super::mutate::{APP_ARMOR_CONTAINER, SECCOMP_POD};
 use super::policy::{GroupRule, HostPath, PodSecurityPolicy, Range, SeLinuxOptions, UserRule, in_ranges};
 use super::subject::Subject;
 use super::volumes;
-use crate::pod::{At, Capabilities, Container, Misfit, Profile, SeLinux, SecurityContext, flag, object, quoted, text};
+use crate::pod::{At, Capabilities, Container, Misfit, Profile, SeLinux, SecurityContext, flag, object, text};
+use crate::quote::quoted;
 
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 

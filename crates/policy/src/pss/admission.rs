@@ -3,7 +3,8 @@ use serde_json::Value;
 use super::configuration::{Configuration, Modes};
 use super::level::{Level, Standard};
 use super::{Evaluation, evaluate_read, labels};
-use crate::pod::{Container, Misfit, Pod, quoted};
+use crate::pod::{Container, Misfit, Pod};
+use crate::quote::quoted;
 use crate::request::{Operation, Request};
 use crate::verdict::{Decision, Engine, Verdict};
 

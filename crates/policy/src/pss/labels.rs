@@ -1,6 +1,6 @@
 use super::configuration::Modes;
 use super::level::{Level, Version};
-use crate::pod::quoted;
+use crate::quote::quoted;
 use crate::request::Namespace;
 
 const PREFIX: &str = "pod-security.kubernetes.io/";

@@ -6,6 +6,7 @@ mod sprintf;
 
 use regorus::{Engine, Value};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 
 const COUNT: &str = "emissary.count";
 const SPRINTF: &str = "emissary.sprintf";
@@ -40,10 +41,14 @@ pub(super) fn add(engine: &mut Engine) -> anyhow::Result<()> {
         3,
         Box::new(move |arguments: Vec<Value>| Ok(globs.matches(&arguments))),
     )?;
-    let functions: [(&str, u8, Function); 4] = [
+    let functions: [(&str, u8, Function); 8] = [
+        ("all", 1, all),
+        ("any", 1, any),
+        ("cast_string", 1, cast_string),
         (COUNT, 1, count),
         (SEMVER_COMPARE, 2, semver::compare),
         (SEMVER_IS_VALID, 1, semver::is_valid),
+        ("set_diff", 2, set_diff),
         (TO_NUMBER, 1, to_number),
     ];
     for (name, arity, function) in functions {
@@ -68,6 +73,43 @@ pub(super) fn add(engine: &mut Engine) -> anyhow::Result<()> {
 fn of_text(arguments: &[Value], function: impl Fn(&str) -> String) -> Value {
     match arguments {
         [Value::String(text)] => Value::from(function(text)),
+        _ => Value::Undefined,
+    }
+}
+
+/// The elements of a list or a set.
+fn elements(arguments: &[Value]) -> Option<Vec<&Value>> {
+    match arguments {
+        [Value::Array(items)] => Some(items.iter().collect()),
+        [Value::Set(items)] => Some(items.iter().collect()),
+        _ => None,
+    }
+}
+
+/// `all(x)`, of modules before OPA 1.0.
+fn all(arguments: &[Value]) -> Value {
+    let is_true = |item: &&Value| **item == Value::Bool(true);
+    elements(arguments).map_or(Value::Undefined, |items| Value::from(items.iter().all(is_true)))
+}
+
+/// `any(x)`, likewise.
+fn any(arguments: &[Value]) -> Value {
+    let is_true = |item: &&Value| **item == Value::Bool(true);
+    elements(arguments).map_or(Value::Undefined, |items| Value::from(items.iter().any(is_true)))
+}
+
+/// `cast_string(x)`, likewise.
+fn cast_string(arguments: &[Value]) -> Value {
+    of_text(arguments, str::to_owned)
+}
+
+/// `set_diff(x, y)`, likewise.
+fn set_diff(arguments: &[Value]) -> Value {
+    match arguments {
+        [Value::Set(all), Value::Set(others)] => {
+            let kept: BTreeSet<Value> = all.iter().filter(|item| !others.contains(item)).cloned().collect();
+            Value::from(kept)
+        }
         _ => Value::Undefined,
     }
 }

@@ -1,17 +1,21 @@
 //! Rego modules, compiled once and evaluated as OPA would, by regorus.
 
 mod builtins;
+mod check;
 mod normalise;
 mod policies;
+mod syntax;
 mod value;
 
-use normalise::Normalised;
+use check::Parsed;
+use normalise::{Normalised, Written};
 use regorus::{Engine, PolicyLengthConfig, Value};
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-pub use policies::{Policies, RequestInputs};
+pub use check::Host;
+pub use policies::{Policies, RequestInputs, Rule};
 pub use value::Input;
 
 /// The largest module that is read, in bytes.
@@ -75,9 +79,9 @@ impl EvaluationError {
     }
 }
 
-/// A module, respelt, and whether it is in Rego before OPA 1.0.
-fn respelt(name: &str, text: &str, version: Version) -> Result<(bool, Normalised), CompileError> {
-    let of = |v0| normalise::normalise(name, text, v0).map(|normalised| (v0, normalised));
+/// A module as it was written.
+fn read(name: &str, text: &str, version: Version) -> Result<Written, CompileError> {
+    let of = |v0| Written::read(name, text, v0);
     match version {
         Version::V0 => of(true),
         Version::V1 => of(false),
@@ -107,8 +111,13 @@ impl Modules {
     /// Compiles modules that see each other, over `data`.
     ///
     /// # Errors
-    /// [`CompileError`] with the module's name, line and column.
-    pub fn compile(modules: &[Module], version: Version, data: &Input) -> Result<Self, CompileError> {
+    /// [`CompileError`] with the module's name and line: regorus cannot read it, or the host would not take it.
+    pub fn compile(modules: &[Module], version: Version, host: Host, data: &Input) -> Result<Self, CompileError> {
+        let written: Vec<Written> =
+            modules.iter().map(|Module { name, text }| read(name, text, version)).collect::<Result<_, _>>()?;
+        let parsed: Vec<Parsed<'_>> =
+            written.iter().map(|Written { syntax, is_v0, .. }| Parsed { syntax, is_v0: *is_v0 }).collect();
+        check::check(&parsed, host)?;
         let mut engine = Engine::new();
         engine.set_policy_length_config(PolicyLengthConfig {
             max_col: normalise::COLUMNS,
@@ -122,10 +131,9 @@ impl Modules {
         builtins::add(&mut engine).map_err(CompileError::new)?;
         let mut packages = Vec::with_capacity(modules.len());
         let mut rules = BTreeSet::new();
-        for Module { name, text } in modules {
-            let (v0, normalised) = respelt(name, text, version)?;
-            let Normalised { text, rules: names } = normalised;
-            engine.set_rego_v0(v0);
+        for (Module { name, .. }, written) in modules.iter().zip(&written) {
+            let Normalised { text, rules: names } = written.normalise();
+            engine.set_rego_v0(written.is_v0);
             let package = engine.add_policy(name.clone(), text).map_err(CompileError::new)?;
             rules.extend(names.into_iter().map(|name| format!("{package}.{name}")));
             if !packages.contains(&package) {
@@ -154,7 +162,10 @@ impl Modules {
         self.engine.set_input(input.0.clone());
         // A rule is compiled, a query is parsed each time.
         let value = match self.rules.contains(reference) {
-            true => self.engine.eval_rule(reference.to_owned()),
+            // One that is made of parts, such as `a.b`, is no rule to regorus.
+            true => self.engine.eval_rule(reference.to_owned()).or_else(|error| {
+                if error.to_string().contains("not a valid rule path") { self.query(reference) } else { Err(error) }
+            }),
             false => self.query(reference),
         };
         // Nobody reads them, and they add up.

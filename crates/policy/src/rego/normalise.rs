@@ -8,12 +8,19 @@
 //! - operands of a negated call or comparison are computed before it: where one is undefined, OPA finds the whole body
 //!   undefined, and regorus the negation true;
 //! - an `every` variable that is an index below `not` is named anew, since regorus loses it there;
+//! - what stands behind `with … as` is computed before the statement, since regorus iterates over nothing there;
+//! - a head's key or value that iterates is computed in the body, for the same reason;
+//! - a call that returns into its last argument becomes a unification, since regorus knows no such calls;
+//! - a variable that hides a rule of the module is named anew, since regorus may find the rule;
+//! - the negative of anything but a number is a difference;
 //! - `some` goes to the beginning of its body, since regorus declares it once for each round of a loop before it, and then
 //!   complains that it is declared twice;
 //! - functions that regorus has otherwise become functions of ours.
 
 use super::CompileError;
 use super::builtins::RENAMED;
+use super::check::{self, declared, each_expression};
+use super::syntax::{children, root};
 use regorus::Source;
 use regorus::unstable::{
     AssignOp, BoolOp, Expr, Lexer, Literal, LiteralStmt, Module, Parser, Query, Ref, Rule, RuleBody, RuleHead, Span,
@@ -35,17 +42,35 @@ pub(super) struct Normalised {
     pub(super) rules: BTreeSet<String>,
 }
 
-/// Respells a module.
-pub(super) fn normalise(name: &str, text: &str, v0: bool) -> Result<Normalised, CompileError> {
-    let text = split(name, text)?;
-    let source = source(name, &text)?;
-    let module = parse(&source, v0)?;
-    let rules = rules(&module).map(str::to_owned).collect();
-    let mut rewriter = Rewriter { text: &text, edits: Vec::new(), variables: 0, names: names(&module) };
-    for rule in &module.policy {
-        rewriter.rule(rule);
+/// A module as its author wrote it, as far as regorus can read that.
+#[derive(Debug)]
+pub(super) struct Written {
+    text: String,
+    pub(super) syntax: Module,
+    /// Whether it is in Rego before OPA 1.0.
+    pub(super) is_v0: bool,
+}
+
+impl Written {
+    /// Reads a module.
+    pub(super) fn read(name: &str, text: &str, is_v0: bool) -> Result<Self, CompileError> {
+        let text = split(name, text)?;
+        let source = source(name, &text)?;
+        let syntax = parse(&source, is_v0)?;
+        Ok(Self { text, syntax, is_v0 })
     }
-    Ok(Normalised { text: rewriter.apply(), rules })
+
+    /// Respells it.
+    pub(super) fn normalise(&self) -> Normalised {
+        let Self { text, syntax, .. } = self;
+        let rules = rules(syntax).map(str::to_owned).collect();
+        let needs_if = !self.is_v0 || syntax.rego_v1;
+        let mut rewriter = Rewriter { text, edits: Vec::new(), variables: 0, names: names(syntax), needs_if };
+        for rule in &syntax.policy {
+            rewriter.rule(rule);
+        }
+        Normalised { text: rewriter.apply(), rules }
+    }
 }
 
 fn source(name: &str, text: &str) -> Result<Source, CompileError> {
@@ -85,7 +110,7 @@ fn split(name: &str, text: &str) -> Result<String, CompileError> {
                 "{" if ends_a_body => {
                     if let (Some(start), Some(end)) = (head, body) {
                         let head = text.get(start..end).unwrap_or_default().trim_end();
-                        edits.push(Replacement::insert(span.start as usize, format!("\n{head} ")));
+                        edits.push(Replacement::insert(span.start as usize, format!(" {head} ")));
                     }
                 }
                 // A brace after an operator opens a set or an object, not a body.
@@ -148,15 +173,6 @@ fn rules(module: &Module) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The variable that a reference begins with.
-fn root(expression: &Expr) -> Option<&Span> {
-    match expression {
-        Expr::Var { span, .. } => Some(span),
-        Expr::RefDot { refr, .. } | Expr::RefBrack { refr, .. } => root(refr),
-        _ => None,
-    }
-}
-
 #[derive(Debug)]
 struct Replacement {
     start: usize,
@@ -190,6 +206,8 @@ struct Rewriter<'t> {
     edits: Vec<Replacement>,
     variables: usize,
     names: BTreeSet<String>,
+    /// Whether bodies begin with `if`.
+    needs_if: bool,
 }
 
 impl Rewriter<'_> {
@@ -199,7 +217,8 @@ impl Rewriter<'_> {
 
     fn rule(&mut self, rule: &Rule) {
         match rule {
-            Rule::Spec { span: _, head, bodies } => {
+            Rule::Spec { span, head, bodies } => {
+                self.rename_what_hides(rule);
                 match head {
                     RuleHead::Compr { span: _, refr, assign } => {
                         self.expression(refr);
@@ -214,14 +233,18 @@ impl Rewriter<'_> {
                         assign.iter().for_each(|assign| self.expression(&assign.value));
                     }
                 }
-                if let RuleHead::Set { key: Some(key), .. } = head
-                    && iterates(key)
-                {
-                    self.compute_key_in_bodies(key, bodies);
-                }
                 for body in bodies {
                     body.assign.iter().for_each(|assign| self.expression(&assign.value));
                     self.query(&body.query);
+                }
+                let result = match head {
+                    RuleHead::Set { key, .. } => key.as_ref(),
+                    RuleHead::Compr { assign, .. } | RuleHead::Func { assign, .. } => {
+                        assign.as_ref().map(|assign| &assign.value)
+                    }
+                };
+                if let Some(result) = result.filter(|result| iterates(result)) {
+                    self.compute_in_bodies(result, bodies, span);
                 }
             }
             Rule::Default { .. } => {}
@@ -241,15 +264,31 @@ impl Rewriter<'_> {
     }
 
     fn statement(&mut self, query: &Query, statement: &LiteralStmt) {
+        let mut values = Vec::new();
         for with in &statement.with_mods {
             self.expression(&with.r#as);
+            if iterates(&with.r#as) {
+                self.replace_by_variable(with.r#as.span(), &mut values);
+            }
+        }
+        if !values.is_empty() {
+            let lines: String = values.iter().map(|line| format!("{line}; ")).collect();
+            let alone = self.is_alone(query, statement);
+            let (open, close) = if alone { ("{ ", " }") } else { ("", "") };
+            self.edits.push(Replacement::insert(statement.span.start as usize, format!("{open}{lines}")));
+            self.edits.push(Replacement::insert(statement.span.end as usize, close.to_owned()));
         }
         match &statement.literal {
             Literal::SomeVars { .. } => {}
             Literal::SomeIn { span: _, key, value, collection } => {
                 key.iter().chain([value, collection]).for_each(|expression| self.expression(expression));
             }
-            Literal::Expr { span: _, expr } => self.expression(expr),
+            Literal::Expr { span: _, expr } => {
+                self.expression(expr);
+                if let Expr::Call { span, fcn, params, .. } = expr.as_ref() {
+                    self.unify_with_result(span, fcn, params);
+                }
+            }
             Literal::NotExpr { span: _, expr } => {
                 self.expression(expr);
                 let mut before = Vec::new();
@@ -274,6 +313,13 @@ impl Rewriter<'_> {
         let (expressions, query) = children(expression);
         expressions.into_iter().for_each(|expression| self.expression(expression));
         query.into_iter().for_each(|query| self.query(query));
+        if let Expr::UnaryExpr { span, expr, .. } = expression
+            && !matches!(expr.as_ref(), Expr::Number { .. })
+        {
+            let text = format!("(0 - {})", self.take(expr.span()));
+            let _ = self.take(span);
+            self.replace(span, text);
+        }
     }
 
     /// Names a function of ours in place of one of theirs.
@@ -327,6 +373,9 @@ impl Rewriter<'_> {
                 self.replace_by_variable(operand.span(), before);
             }
             Expr::ArrayCompr { .. } | Expr::SetCompr { .. } | Expr::ObjectCompr { .. } => {}
+            Expr::Array { .. } | Expr::Set { .. } | Expr::Object { .. } if !is_constant(operand) => {
+                self.replace_by_variable(operand.span(), before);
+            }
             // A reference that is an index is computed on its own.
             Expr::RefBrack { refr, index, .. } => {
                 self.hoist_calls(refr, before);
@@ -349,7 +398,7 @@ impl Rewriter<'_> {
         }
         let with: String = statement.with_mods.iter().map(|with| format!(" {}", self.take(&with.span))).collect();
         let lines: String = before.iter().map(|line| format!("{line}{with}; ")).collect();
-        let alone = query.stmts.len() == 1 && query.span.start == statement.span.start && self.follows_if(query);
+        let alone = self.is_alone(query, statement);
         let (open, close) = if alone { ("{ ", " }") } else { ("", "") };
         self.edits.push(Replacement::insert(statement.span.start as usize, format!("{open}{lines}")));
         if alone {
@@ -357,18 +406,68 @@ impl Rewriter<'_> {
         }
     }
 
-    /// Moves the key of a set rule into the bodies: in the head, regorus iterates over nothing.
-    fn compute_key_in_bodies(&mut self, key: &Expr, bodies: &[RuleBody]) {
+    /// Moves a head's key or value into the bodies: in the head, regorus iterates over nothing.
+    fn compute_in_bodies(&mut self, result: &Expr, bodies: &[RuleBody], rule: &Span) {
         let variable = self.variable();
-        let line = format!("{variable} := {}", self.take(key.span()));
-        self.replace(key.span(), variable);
-        for body in bodies {
+        let line = format!("{variable} := {}", self.take(result.span()));
+        self.replace(result.span(), variable);
+        if bodies.is_empty() {
+            let keyword = if self.needs_if { " if" } else { "" };
+            // What is declared in a body cannot be told from a name outside where there was none.
+            let end = result.span().end.max(rule.end) as usize;
+            self.edits.push(Replacement::insert(end, format!("{keyword} {{ {line} }}")));
+        }
+        // What stands behind an `else` has a value of its own.
+        for body in bodies.iter().filter(|body| !body.is_else || body.assign.is_none()) {
             let (Some(first), Some(last)) = (body.query.stmts.first(), body.query.stmts.last()) else { continue };
             let alone = body.query.span.start == first.span.start && self.follows_if(&body.query);
             let (open, close) = if alone { ("{ ", " }") } else { ("", "") };
             self.edits.push(Replacement::insert(first.span.start as usize, open.to_owned()));
             self.edits.push(Replacement::insert(last.span.end as usize, format!("; {line}{close}")));
         }
+    }
+
+    /// Gives the variables of a rule that are called as a rule of the module another name.
+    fn rename_what_hides(&mut self, rule: &Rule) {
+        let Rule::Spec { bodies, .. } = rule else { return };
+        let declared = bodies.iter().flat_map(|body| declared(&body.query)).map(Span::text);
+        let hiding: BTreeSet<&str> = declared.filter(|name| self.names.contains(*name)).collect();
+        for name in hiding {
+            let variable = self.variable();
+            let mut places = Vec::new();
+            each_expression(rule, &mut |expression, _| {
+                if let Some(span) = root(expression).filter(|span| span.text() == name) {
+                    places.push(span.clone());
+                }
+            });
+            let statements = bodies.iter().flat_map(|body| &body.query.stmts);
+            places.extend(statements.flat_map(|statement| match &statement.literal {
+                Literal::SomeVars { vars, .. } => vars.iter().filter(|span| span.text() == name).cloned().collect(),
+                _ => Vec::new(),
+            }));
+            places.sort_by_key(|span| span.start);
+            places.dedup_by_key(|span| span.start);
+            for place in places {
+                self.replace(&place, variable.clone());
+            }
+        }
+    }
+
+    /// Whether a statement stands behind `if` without braces.
+    fn is_alone(&self, query: &Query, statement: &LiteralStmt) -> bool {
+        query.stmts.len() == 1 && query.span.start == statement.span.start && self.follows_if(query)
+    }
+
+    /// `f(x, out)` as `out = f(x)`.
+    fn unify_with_result(&mut self, call: &Span, function: &Expr, arguments: &[Ref<Expr>]) {
+        let name: String = function.span().text().split_whitespace().collect();
+        let takes = check::arity(&name).filter(|_| name != "walk" && !self.names.contains(&name));
+        let Some((last, inputs)) = arguments.split_last().filter(|(_, inputs)| takes == Some(inputs.len())) else {
+            return;
+        };
+        let inputs: Vec<String> = inputs.iter().map(|input| self.take_whole(input)).collect();
+        let (out, function) = (self.take_whole(last), self.take(function.span()));
+        self.replace(call, format!("{out} = {function}({})", inputs.join(", ")));
     }
 
     fn follows_if(&self, query: &Query) -> bool {
@@ -405,9 +504,19 @@ impl Rewriter<'_> {
         self.edits.push(Replacement { start: span.start as usize, end: span.end as usize, text });
     }
 
+    /// The text of an expression; that of a string has its quotes, which its span has not.
+    fn take_whole(&mut self, expression: &Expr) -> String {
+        let span = expression.span();
+        let quotes = usize::from(matches!(expression, Expr::String { .. } | Expr::RawString { .. }));
+        self.take_between(span.start as usize - quotes, span.end as usize + quotes)
+    }
+
     /// The text of a span with the replacements within it made, which are then done with.
     fn take(&mut self, span: &Span) -> String {
-        let (start, end) = (span.start as usize, span.end as usize);
+        self.take_between(span.start as usize, span.end as usize)
+    }
+
+    fn take_between(&mut self, start: usize, end: usize) -> String {
         let (mut within, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.edits).into_iter().partition(|edit| start <= edit.start && edit.end <= end);
         self.edits = others;
@@ -416,37 +525,14 @@ impl Rewriter<'_> {
     }
 }
 
-/// The expressions and the query right below an expression.
-fn children(expression: &Expr) -> (Vec<&Expr>, Option<&Query>) {
-    fn all(items: &[Ref<Expr>]) -> Vec<&Expr> {
-        items.iter().map(AsRef::as_ref).collect()
-    }
+/// Whether an expression is the same whatever happens.
+fn is_constant(expression: &Expr) -> bool {
     match expression {
-        Expr::Array { items, .. } | Expr::Set { items, .. } => (all(items), None),
-        Expr::Object { fields, .. } => {
-            (fields.iter().flat_map(|(_, key, value)| [key.as_ref(), value.as_ref()]).collect(), None)
+        Expr::Var { .. } | Expr::Call { .. } => false,
+        _ => {
+            let (expressions, query) = children(expression);
+            query.is_none() && expressions.into_iter().all(is_constant)
         }
-        Expr::ArrayCompr { term, query, .. } | Expr::SetCompr { term, query, .. } => {
-            (vec![term.as_ref()], Some(query.as_ref()))
-        }
-        Expr::ObjectCompr { key, value, query, .. } => (vec![key.as_ref(), value.as_ref()], Some(query.as_ref())),
-        Expr::Call { params, .. } => (all(params), None),
-        Expr::UnaryExpr { expr, .. } => (vec![expr.as_ref()], None),
-        Expr::RefDot { refr, .. } => (vec![refr.as_ref()], None),
-        Expr::RefBrack { refr, index, .. } => (vec![refr.as_ref(), index.as_ref()], None),
-        Expr::BinExpr { lhs, rhs, .. }
-        | Expr::BoolExpr { lhs, rhs, .. }
-        | Expr::ArithExpr { lhs, rhs, .. }
-        | Expr::AssignExpr { lhs, rhs, .. } => (vec![lhs.as_ref(), rhs.as_ref()], None),
-        Expr::Membership { key, value, collection, .. } => {
-            (key.iter().chain([value, collection]).map(AsRef::as_ref).collect(), None)
-        }
-        Expr::String { .. }
-        | Expr::RawString { .. }
-        | Expr::Number { .. }
-        | Expr::Bool { .. }
-        | Expr::Null { .. }
-        | Expr::Var { .. } => (Vec::new(), None),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::Finding;
 use super::setters::{Setters, in_quotes, plural, set};
-use crate::pod::{Pod, Profile, SeLinux, SecurityContext, quoted};
+use crate::pod::{Pod, Profile, SeLinux, SecurityContext};
+use crate::quote::quoted;
 
 const APP_ARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/";
 const SECCOMP_POD_ANNOTATION: &str = "seccomp.security.alpha.kubernetes.io/pod";

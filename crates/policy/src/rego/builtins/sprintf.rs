@@ -1,6 +1,7 @@
 //! `sprintf` with the formatting of Go's `fmt`, down to what it says of wrong verbs and wrong counts: policies are shipped
 //! with such mistakes, and their messages are compared.
 
+use crate::quote::{quoted, quoted_char};
 use regorus::Value;
 use std::fmt::Write;
 
@@ -105,30 +106,6 @@ fn rank(value: &Value) -> u8 {
         Value::Object(_) => 5,
         Value::Set(_) => 6,
     }
-}
-
-/// As Go's `strconv.Quote` does.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\u{7}' => quoted.push_str("\\a"),
-            '\u{8}' => quoted.push_str("\\b"),
-            '\u{c}' => quoted.push_str("\\f"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '\u{b}' => quoted.push_str("\\v"),
-            c if c < ' ' || c == '\u{7f}' => _ = write!(quoted, "\\x{:02x}", c as u32),
-            c if c.is_control() => _ = write!(quoted, "\\u{:04x}", c as u32),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[derive(Default)]
@@ -296,9 +273,7 @@ fn integer(int: i64, verb: char, flags: &Flags) -> Option<String> {
             return Some(match verb {
                 'c' => c.to_string(),
                 'U' => format!("U+{:04X}", int),
-                _ => {
-                    format!("'{}'", quoted(&c.to_string()).trim_matches('"').replace("\\\"", "\"").replace('\'', "\\'"))
-                }
+                _ => quoted_char(c),
             });
         }
         _ => return None,
