@@ -205,3 +205,11 @@ pub const NO_DEADLINE: &str = "0001-01-01T00:00:00Z";
 pub const MAX_VARIABLE: usize = 131_072;
 /// The user id that Argo's own images use where they do not run as root.
 pub const USER: u32 = 8737;
+
+/// The arguments in the file that [`variable::CONTAINER_ARGS_FILE`] names: a JSON array of strings.
+///
+/// # Errors
+/// Where it is something else.
+pub fn further_arguments(text: &str) -> Result<Vec<String>, serde_json::Error> {
+    serde_json::from_str(text)
+}

@@ -4,6 +4,7 @@ use super::candidate::Candidate;
 use super::policies::{Assumed, Refusal};
 use super::verdict::{Judgement, Stage, Verdict};
 use crate::manifest::Place;
+use emissary_policy::rego::Rule;
 use emissary_policy::{Engine, Namespace, Operation, User};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -23,6 +24,8 @@ pub(super) struct Charge {
     pub(super) announces: bool,
     /// Bytes of address space.
     pub(super) memory: u64,
+    /// Whether whoever asks has better things to do with a processor.
+    pub(super) gives_way: bool,
 }
 
 /// A question about a pod.
@@ -77,6 +80,12 @@ pub struct Ready {
     pub refusals: Vec<Refusal>,
     /// The namespaces that are known from the start.
     pub namespaces: BTreeMap<String, Map<String, Value>>,
+    /// Whether there are policies that are programs, or others that this process alone can judge by.
+    pub has_programs: bool,
+    /// What judges without programs, for who wants to do that itself.
+    pub native: Vec<Value>,
+    /// The rules of Rego without a framework, for another OPA to be asked.
+    pub rules: Vec<Rule>,
 }
 
 /// A judgement.

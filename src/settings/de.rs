@@ -91,17 +91,17 @@ pub(super) fn unknown_key(key: &str, known: &[&str]) -> String {
 pub(super) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_ascii_lowercase();
     known
-        .map(|name| (distance(&typed, &name.to_ascii_lowercase()), name))
+        .filter_map(|name| Some((distance(&typed, &name.to_ascii_lowercase())?, name)))
         .min()
         .filter(|(distance, name)| distance * 5 <= name.len().max(typed.len()) * 2)
         .map(|(_, name)| name)
 }
 
-/// Insertions, deletions, substitutions and swaps of neighbours between two words (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    // A longer text resembles no key, and its table would be large.
+/// Insertions, deletions, substitutions and swaps of neighbours between two words (optimal string alignment). Nothing where one
+/// is long: such a text resembles no key, and the table would be large.
+fn distance(a: &str, b: &str) -> Option<usize> {
     if a.len() > 64 || b.len() > 64 {
-        return usize::MAX / 3;
+        return None;
     }
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
@@ -118,7 +118,7 @@ fn distance(a: &str, b: &str) -> usize {
             }
         }
     }
-    rows[a.len()][b.len()]
+    Some(rows[a.len()][b.len()])
 }
 
 impl<'de> de::Deserializer<'de> for &'de Node {

@@ -1,6 +1,7 @@
 //! `review`: what it says against what real engines said, that it says the same however it gets there, and that a policy
 //! cannot hold it up.
 
+mod opa;
 mod oracles;
 mod outputs;
 

@@ -1,7 +1,10 @@
 //! Cargo, called by a program that cargo itself runs.
 
 use std::env;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use anyhow::Context as _;
 
 /// Cargo as a shell would run it.
 ///
@@ -15,4 +18,22 @@ pub(crate) fn cargo() -> Command {
         }
     }
     cargo
+}
+
+/// The repository's root.
+pub(crate) fn root() -> anyhow::Result<PathBuf> {
+    Ok(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize()?)
+}
+
+/// Flags for the compiler, as `CARGO_ENCODED_RUSTFLAGS` has them: these, and those by which no path of this machine gets into
+/// a program.
+///
+/// # Errors
+/// Where cargo has no home.
+pub(crate) fn without_paths(flags: &[&str]) -> anyhow::Result<String> {
+    let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+    let cargo = env::var_os("CARGO_HOME").map(PathBuf::from).or(home).context("neither CARGO_HOME nor HOME is set")?;
+    let places = [(cargo, "/cargo"), (root()?, "/src")];
+    let remaps = places.map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display()));
+    Ok(flags.iter().copied().chain(remaps.iter().map(String::as_str)).collect::<Vec<_>>().join("\u{1f}"))
 }

@@ -2,7 +2,8 @@
 //!
 //! They are built by a cargo call of their own. In one with the webhook, the features of dependencies that both have would be
 //! united, and the small program would carry what only the large one needs. Each is linked statically, since the executor's
-//! copy runs in images that have no libraries, or others.
+//! copy runs in images that have no libraries, or others; and without paths of this machine, so that the same sources and
+//! toolchain give the same bytes wherever they are.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,16 +11,18 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, bail};
 
-use crate::cargo::cargo;
+use crate::cargo::{cargo, without_paths};
 
-/// A package of the image, and the profile that it is built with.
-const PACKAGES: [(&str, &str); 2] = [("argoexec", "executor"), ("argoexec-tasks", "executor")];
+/// The programs, and the packages that they are. Of these argoexec is the one that others are asked for by.
+const PROGRAMS: [&str; 2] = ["argoexec", "argoexec-tasks"];
+/// The profile that they are built with.
+const PROFILE: &str = "executor";
 
 /// A platform of the image.
 #[derive(Debug)]
-struct Platform {
+pub(crate) struct Platform {
     /// As OCI names its architecture.
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// As the compiler names it.
     architecture: &'static str,
 }
@@ -36,29 +39,57 @@ const LIBRARIES: [&str; 2] = ["musl", "gnu"];
 /// # Errors
 /// Where the platform is not known or cargo fails.
 pub(crate) fn run(platform: Option<&str>, path_only: bool) -> anyhow::Result<ExitCode> {
-    let here = env::consts::ARCH;
-    let chosen = PLATFORMS.iter().find(|known| match platform {
-        Some(name) => known.name == name,
-        None => known.architecture == here,
-    });
-    let Some(platform) = chosen else {
-        let known = PLATFORMS.each_ref().map(|known| known.name).join(", ");
-        bail!("the executor is not built for {}; known: {known}", platform.unwrap_or(here));
-    };
-    for (package, profile) in PACKAGES {
-        let program = platform.build(package, profile)?;
+    let platform = Platform::named(platform)?;
+    for program in PROGRAMS {
+        let file = platform.build(program)?;
         if path_only {
-            println!("{}", program.display());
+            println!("{}", file.display());
             break;
         }
-        let size = program.metadata().with_context(|| format!("cannot look at {}", program.display()))?.len();
-        println!("{package} {} {size} bytes {}", platform.name, program.display());
+        let size = file.metadata().with_context(|| format!("cannot look at {}", file.display()))?.len();
+        println!("{program} {} {size} bytes {}", platform.name, file.display());
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Builds them for this machine; the folder that has them.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn folder() -> anyhow::Result<PathBuf> {
+    let here = PLATFORMS.iter().find(|known| known.architecture == env::consts::ARCH);
+    let platform = here.with_context(|| format!("the executor is not built for {}", env::consts::ARCH))?;
+    let programs = platform.programs()?;
+    let (_, program) = programs.first().context("no program is built")?;
+    program.parent().map(Path::to_owned).context("a program without a folder")
+}
+
 impl Platform {
-    fn build(&self, package: &str, profile: &str) -> anyhow::Result<PathBuf> {
+    /// The one that is named, by default this machine's.
+    ///
+    /// # Errors
+    /// Where the executor is not built for it.
+    pub(crate) fn named(name: Option<&str>) -> anyhow::Result<&'static Self> {
+        let here = env::consts::ARCH;
+        let chosen = PLATFORMS.iter().find(|known| match name {
+            Some(name) => known.name == name,
+            None => known.architecture == here,
+        });
+        chosen.with_context(|| {
+            let known = PLATFORMS.each_ref().map(|known| known.name).join(", ");
+            format!("the executor is not built for {}; known: {known}", name.unwrap_or(here))
+        })
+    }
+
+    /// Builds every program; their names and files.
+    ///
+    /// # Errors
+    /// Where one cannot be built.
+    pub(crate) fn programs(&self) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
+        PROGRAMS.into_iter().map(|program| Ok((program, self.build(program)?))).collect()
+    }
+
+    fn build(&self, package: &str) -> anyhow::Result<PathBuf> {
         let (architecture, name) = (self.architecture, self.name);
         let Some(target) = self.target()? else {
             bail!(
@@ -66,18 +97,20 @@ impl Platform {
             );
         };
         let mut cargo = cargo();
-        cargo.args(["build", "--locked", "--package", package, "--profile", profile, "--target", &target]);
+        cargo.args(["build", "--locked", "--package", package, "--profile", PROFILE, "--target", &target]);
         cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
         // With a target named these are not for build scripts and macros. Nothing is loaded at an address of its own choice:
         // relocations would make pages private to each process that are shared otherwise.
-        cargo.env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
+        let flags = without_paths(&["-Ctarget-feature=+crt-static", "-Crelocation-model=static"])?;
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
         let variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
         let linker = format!("{architecture}-linux-gnu-gcc");
         if architecture != env::consts::ARCH && env::var_os(&variable).is_none() {
             cargo.env(variable, &linker);
         }
         // What is C in it is for no library of C, so that any compiler for the machine will do.
-        let variable = format!("CC_{}", target.replace('-', "_"));
+        let underscored = target.replace('-', "_");
+        let variable = format!("CC_{underscored}");
         if env::var_os(&variable).is_none() {
             cargo.env(variable, if architecture == env::consts::ARCH { "cc" } else { &linker });
         }

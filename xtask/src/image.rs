@@ -1,10 +1,11 @@
-//! `cargo xtask image`: the container image, by buildah, from this tree.
+//! `cargo xtask image`: the container images, by buildah, from this tree: the webhook's, or the executor's.
 //!
-//! So that the same commit, toolchain and packages give the same digest, the program is built without paths of the machine in it,
+//! So that the same commit, toolchain and packages give the same digest, programs are built without paths of the machine in them,
 //! every file gets the commit's time, and nothing is asked of the network but the authorities' package, once.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -12,7 +13,8 @@ use std::{env, fs};
 
 use anyhow::{Context as _, bail};
 
-use crate::cargo::cargo;
+use crate::cargo::{cargo, root, without_paths};
+use crate::executor::Platform;
 use crate::progress::Progress;
 use crate::{components, debian, sbom};
 
@@ -20,13 +22,24 @@ use crate::{components, debian, sbom};
 const AUTHORITIES: debian::Package =
     debian::Package { name: "ca-certificates", version: "20250419~deb12u2", libraries: &[] };
 
+/// The certificates, in the images.
+const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
+
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wanted<'a> {
     /// Standard output is the archive's path and nothing else.
     print_path: bool,
-    /// Cargo's profile.
-    profile: &'a str,
+    which: Which<'a>,
+}
+
+/// Which image.
+#[derive(Debug, PartialEq, Eq)]
+enum Which<'a> {
+    /// The webhook's, its program in this profile of cargo's.
+    Webhook(&'a str),
+    /// The executor's, for a platform, by default this machine's.
+    Executor(Option<&'a str>),
 }
 
 impl<'a> Wanted<'a> {
@@ -35,13 +48,19 @@ impl<'a> Wanted<'a> {
     /// # Errors
     /// A word that says nothing here.
     pub(crate) fn parse(words: &[&'a str]) -> anyhow::Result<Self> {
-        let mut wanted = Self { print_path: false, profile: "dist" };
+        let mut wanted = Self { print_path: false, which: Which::Webhook("dist") };
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            match *word {
-                "--print-path" => wanted.print_path = true,
-                "--profile" => wanted.profile = words.next().context("--profile needs a name, such as release")?,
-                other => bail!("image knows no {other:?}"),
+            match (*word, &mut wanted.which) {
+                ("--print-path", _) => wanted.print_path = true,
+                ("executor", _) => wanted.which = Which::Executor(None),
+                ("--profile", Which::Webhook(profile)) => {
+                    *profile = words.next().context("--profile needs a name, such as release")?;
+                }
+                ("--platform", Which::Executor(platform)) => {
+                    *platform = Some(words.next().context("--platform needs a name, such as arm64")?);
+                }
+                (other, _) => bail!("image knows no {other:?}"),
             }
         }
         Ok(wanted)
@@ -56,6 +75,8 @@ pub(crate) struct Built {
     /// `NAME:VERSION`, as the manifests call it.
     pub(crate) name: String,
     digest: String,
+    /// Of all that is in it, bytes.
+    size: u64,
 }
 
 /// Builds it, and says where it is.
@@ -64,104 +85,157 @@ pub(crate) struct Built {
 /// Where one of the programs that it takes is missing or fails.
 pub(crate) fn run(wanted: &Wanted) -> anyhow::Result<ExitCode> {
     let progress = Progress::of("image");
-    let Built { archive, name, digest } = build(wanted.profile, &progress)?;
+    let built = match wanted.which {
+        Which::Webhook(profile) => build(profile, &progress),
+        Which::Executor(platform) => executor(Platform::named(platform)?, &progress),
+    };
+    let Built { archive, name, digest, size } = built?;
     progress.end(&format!("{digest} in {}", archive.display()));
     match wanted.print_path {
         true => println!("{}", archive.display()),
-        false => println!("{name} {digest} {}", archive.display()),
+        false => println!("{name} {digest} {size} bytes {}", archive.display()),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds it, the program in this profile of cargo's.
+/// Builds the webhook's, the program in this profile of cargo's.
 ///
 /// # Errors
 /// Where one of the programs that it takes is missing or fails.
 pub(crate) fn build(profile: &str, progress: &Progress) -> anyhow::Result<Built> {
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize()?;
-    let buildah = components::one("buildah")?;
-    let folder = root.join("target/image");
-    let context = folder.join("context");
-    if context.exists() {
-        fs::remove_dir_all(&context).with_context(|| format!("cannot remove {}", context.display()))?;
-    }
-
+    let root = root()?;
     progress.step(&format!("building the program, profile {profile}"));
     let program = program(&root, profile)?;
-    put(&context, "emissary-webhook", &fs::read(&program)?, 0o755)?;
-    let authorities = AUTHORITIES.files(&components::cache_folder()?, progress)?;
-    put(&context, "etc/ssl/certs/ca-certificates.crt", bundle(&authorities)?.as_bytes(), 0o644)?;
-    put(&context, "usr/share/doc/emissary-webhook/sbom.cdx.json", sbom::document(&root)?.as_bytes(), 0o644)?;
-
-    progress.step("building the image");
-    let version = env!("CARGO_PKG_VERSION");
-    let name = format!("emissary-webhook:{version}");
+    let mut recipe = Recipe::begin("emissary-webhook", root.join("Containerfile"), progress)?;
+    recipe.put("emissary-webhook", &fs::read(&program)?, 0o755)?;
+    recipe.put("usr/share/doc/emissary-webhook/sbom.cdx.json", sbom::document(&root)?.as_bytes(), 0o644)?;
     let revision = revision(&root)?;
-    let time = match env::var("SOURCE_DATE_EPOCH") {
-        Ok(seconds) => seconds,
-        Err(_) => git(&root, &["log", "-1", "--format=%ct"])?,
-    };
-    let policy = folder.join("policy.json");
-    fs::write(&policy, r#"{"default": [{"type": "insecureAcceptAnything"}]}"#)?;
-    let buildah = |words: &[OsString]| {
-        let mut command = Command::new(&buildah);
-        // What a machine's own configuration says shall not be in the image, nor the image in the machine's storage.
-        let storage: [OsString; 2] = [folder.join("storage").into(), folder.join("run").into()];
-        let [data, run] = storage;
-        command.args(["--storage-driver", "vfs", "--registries-conf", "/dev/null", "--root"]).arg(data);
-        command.arg("--runroot").arg(run).args(words).env("BUILDAH_ISOLATION", "chroot");
-        output(&mut command)
-    };
-    let words = |words: &[&str]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
-    let mut build = words(&["build", "--quiet", "--format", "oci", "--identity-label=false", "--timestamp", &time]);
-    build.extend(words(&[
-        "--build-arg",
-        &format!("VERSION={version}"),
-        "--build-arg",
-        &format!("REVISION={revision}"),
-    ]));
-    build.extend(["--signature-policy".into(), policy.clone().into_os_string(), "--file".into()]);
-    build.extend([root.join("Containerfile").into_os_string(), context.into_os_string()]);
-    let image = buildah(&build)?;
-    let image = image.lines().last().context("buildah names no image")?.to_owned();
+    recipe.pack(&[("VERSION", env!("CARGO_PKG_VERSION")), ("REVISION", &revision)], None, progress)
+}
 
-    let archive = folder.join("emissary-webhook.tar");
-    let digest = folder.join("digest");
-    if archive.exists() {
-        fs::remove_file(&archive)?;
+/// Builds the executor's.
+fn executor(platform: &Platform, progress: &Progress) -> anyhow::Result<Built> {
+    progress.step(&format!("building the programs for {}", platform.name));
+    let programs = platform.programs()?;
+    let mut recipe = Recipe::begin("argoexec", root()?.join("executor/Containerfile"), progress)?;
+    for (name, program) in programs {
+        recipe.put(&format!("bin/{name}"), &fs::read(&program)?, 0o555)?;
     }
-    let mut push = words(&["push", "--quiet", "--signature-policy"]);
-    push.extend([
-        policy.into_os_string(),
-        "--digestfile".into(),
-        digest.clone().into_os_string(),
-        image.clone().into(),
-    ]);
-    push.push(format!("oci-archive:{}:{name}", archive.display()).into());
-    buildah(&push)?;
-    // The archive is all that is wanted.
-    buildah(&words(&["rmi", "--force", &image]))?;
-    let digest = fs::read_to_string(&digest).context("buildah wrote no digest")?.trim().to_owned();
-    Ok(Built { archive, name, digest })
+    // Where init stages things when no volume is mounted there.
+    recipe.folder("tmp", 0o1777)?;
+    recipe.pack(&[], Some(platform.name), progress)
+}
+
+/// An image's files, as they are collected.
+struct Recipe {
+    name: &'static str,
+    containerfile: PathBuf,
+    /// Where all of it is done. Nobody else does anything there in the meantime.
+    folder: PathBuf,
+    _alone: File,
+    size: u64,
+}
+
+impl Recipe {
+    /// With what is in every image: the authorities.
+    fn begin(name: &'static str, containerfile: PathBuf, progress: &Progress) -> anyhow::Result<Self> {
+        let folder = root()?.join("target/image");
+        fs::create_dir_all(&folder)?;
+        let alone = debian::lock(&folder.join("lock"), progress)?;
+        let context = folder.join("context");
+        if context.exists() {
+            fs::remove_dir_all(&context).with_context(|| format!("cannot remove {}", context.display()))?;
+        }
+        let mut recipe = Self { name, containerfile, folder, _alone: alone, size: 0 };
+        let authorities = AUTHORITIES.files(&components::cache_folder()?, progress)?;
+        recipe.put(BUNDLE, bundle(&authorities)?.as_bytes(), 0o644)?;
+        Ok(recipe)
+    }
+
+    /// A file of the image.
+    fn put(&mut self, name: &str, content: &[u8], mode: u32) -> anyhow::Result<()> {
+        let (above, _) = name.rsplit_once('/').unwrap_or_default();
+        self.folder(above, 0o755)?;
+        let file = self.root().join(name);
+        fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
+        self.size += content.len() as u64;
+        Ok(())
+    }
+
+    /// A folder of the image, those above it as every user may read them.
+    fn folder(&self, name: &str, mode: u32) -> anyhow::Result<()> {
+        let root = self.root();
+        let folder = root.join(name);
+        fs::create_dir_all(&folder)?;
+        for above in folder.ancestors().take_while(|above| above.starts_with(&root)) {
+            fs::set_permissions(above, fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(fs::set_permissions(&folder, fs::Permissions::from_mode(mode))?)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.join("context/root")
+    }
+
+    /// Builds it.
+    fn pack(self, arguments: &[(&str, &str)], platform: Option<&str>, progress: &Progress) -> anyhow::Result<Built> {
+        progress.step("building the image");
+        let buildah = components::one("buildah")?;
+        let Self { name, containerfile, folder, _alone, size } = self;
+        let time = match env::var("SOURCE_DATE_EPOCH") {
+            Ok(seconds) => seconds,
+            Err(_) => git(&root()?, &["log", "-1", "--format=%ct"])?,
+        };
+        let policy = folder.join("policy.json");
+        fs::write(&policy, r#"{"default": [{"type": "insecureAcceptAnything"}]}"#)?;
+        let buildah = |words: &[OsString]| {
+            let mut command = Command::new(&buildah);
+            // What a machine's own configuration says shall not be in the image, nor the image in the machine's storage.
+            command.args(["--storage-driver", "vfs", "--registries-conf", "/dev/null"]);
+            command.arg("--root").arg(folder.join("storage")).arg("--runroot").arg(folder.join("run"));
+            command.args(words).env("BUILDAH_ISOLATION", "chroot");
+            output(&mut command)
+        };
+        let words = |words: &[&str]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
+        let mut build = words(&["build", "--quiet", "--format", "oci", "--identity-label=false", "--timestamp", &time]);
+        for (name, value) in arguments {
+            build.extend(words(&["--build-arg", &format!("{name}={value}")]));
+        }
+        if let Some(platform) = platform {
+            build.extend(words(&["--platform", &format!("linux/{platform}")]));
+        }
+        build.extend(["--signature-policy".into(), policy.clone().into_os_string(), "--file".into()]);
+        build.extend([containerfile.into_os_string(), folder.join("context").into_os_string()]);
+        let image = buildah(&build)?;
+        let image = image.lines().last().context("buildah names no image")?.to_owned();
+
+        // One of several platforms says which.
+        let which = platform.map(|platform| format!("-{platform}")).unwrap_or_default();
+        let archive = folder.join(format!("{name}{which}.tar"));
+        let digest = folder.join(format!("{name}{which}.digest"));
+        if archive.exists() {
+            fs::remove_file(&archive)?;
+        }
+        let name = format!("{name}:{}", env!("CARGO_PKG_VERSION"));
+        let mut push = words(&["push", "--quiet", "--signature-policy"]);
+        push.extend([policy.into_os_string(), "--digestfile".into(), digest.clone().into_os_string()]);
+        push.extend([image.clone().into(), format!("oci-archive:{}:{name}", archive.display()).into()]);
+        buildah(&push)?;
+        // The archive is all that is wanted.
+        buildah(&words(&["rmi", "--force", &image]))?;
+        let digest = fs::read_to_string(&digest).context("buildah wrote no digest")?.trim().to_owned();
+        Ok(Built { archive, name, digest, size })
+    }
 }
 
 /// The program, linked without a shared library, since there is none in the image, and without paths of this machine.
 fn program(root: &Path, profile: &str) -> anyhow::Result<PathBuf> {
-    let home = |variable: &str, fallback: &str| {
-        let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(fallback));
-        env::var_os(variable).map(PathBuf::from).or(home).with_context(|| format!("neither {variable} nor HOME is set"))
-    };
-    let cargo_home = home("CARGO_HOME", ".cargo")?;
-    let flags = [
-        "-Ctarget-feature=+crt-static".to_owned(),
-        format!("--remap-path-prefix={}=/cargo", cargo_home.display()),
-        format!("--remap-path-prefix={}=/src", root.display()),
-    ];
     let mut build = cargo();
     build.args(["build", "--locked", "--quiet", "--package", "emissary-webhook", "--profile", profile]);
     // Named although it is the machine's own: without it the flags would be for macros too, which are shared libraries.
     build.args(["--target", sbom::TARGET]).current_dir(root);
-    build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    build.env("CARGO_ENCODED_RUSTFLAGS", without_paths(&["-Ctarget-feature=+crt-static"])?);
     let status = build.status().context("cannot start cargo")?;
     if !status.success() {
         bail!("cargo build failed");
@@ -185,20 +259,6 @@ fn bundle(files: &Path) -> anyhow::Result<String> {
         bail!("{} holds no certificates", folder.display());
     }
     Ok(bundle)
-}
-
-/// A file of the image, the folders above it as every user may read them.
-fn put(context: &Path, name: &str, content: &[u8], mode: u32) -> anyhow::Result<()> {
-    let root = context.join("root");
-    let file = root.join(name);
-    let folder = file.parent().context("a file without a folder")?;
-    fs::create_dir_all(folder)?;
-    for above in folder.ancestors().take_while(|above| above.starts_with(&root)) {
-        fs::set_permissions(above, fs::Permissions::from_mode(0o755))?;
-    }
-    fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;
-    fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
-    Ok(())
 }
 
 /// The commit, and whether there is more than it.
@@ -229,11 +289,13 @@ mod tests {
     #[test]
     fn the_tasks_words_are_read() {
         let wanted = |words: &[&'static str]| Wanted::parse(words).ok();
-        assert_eq!(wanted(&[]), Some(Wanted { print_path: false, profile: "dist" }));
-        assert_eq!(
-            wanted(&["--profile", "release", "--print-path"]),
-            Some(Wanted { print_path: true, profile: "release" })
-        );
+        let said = |print_path, which| Some(Wanted { print_path, which });
+        assert_eq!(wanted(&[]), said(false, Which::Webhook("dist")));
+        assert_eq!(wanted(&["--profile", "release", "--print-path"]), said(true, Which::Webhook("release")));
+        assert_eq!(wanted(&["executor"]), said(false, Which::Executor(None)));
+        assert_eq!(wanted(&["executor", "--platform", "arm64"]), said(false, Which::Executor(Some("arm64"))));
+        assert_eq!(wanted(&["executor", "--profile", "dev"]), None);
+        assert_eq!(wanted(&["--platform", "arm64"]), None);
         assert_eq!(wanted(&["--profile"]), None);
         assert_eq!(wanted(&["--push"]), None);
     }

@@ -53,6 +53,7 @@ mod record;
 mod resolver;
 mod route;
 mod snapshot;
+pub mod strangers;
 mod transport;
 
 pub use backoff::Backoff;

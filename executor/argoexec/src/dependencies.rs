@@ -1,19 +1,43 @@
 //! Waiting for other containers of the pod.
 
+use std::cell::OnceCell;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use emissary_contract::file;
 
+use crate::exit_code::{self, PENDING};
 use crate::failure::{Doing as _, Failure};
 use crate::files;
 use crate::inputs::ends;
-use crate::report;
 use crate::shared::{Shared, read_text};
-use crate::wake::{Event, Wake};
+use crate::wake::{Bell, Event, Wake};
 
 /// Containers whose exit codes are waited for.
-pub(crate) struct Awaited(Vec<String>);
+pub(crate) struct Awaited {
+    containers: Vec<Container>,
+    bell: Bell,
+}
+
+/// One of them.
+struct Container {
+    name: String,
+    /// Whether its executor has ended, in whatever way; nothing while none is known to run.
+    gone: OnceCell<Arc<AtomicBool>>,
+}
+
+/// How a container has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With an exit code.
+    Code(i64),
+    /// Killed together with its executor.
+    Killed,
+}
 
 impl Awaited {
     /// Watches the folder of each, which is made where the container has not begun yet.
@@ -22,19 +46,19 @@ impl Awaited {
         shared: &Shared,
         wake: &mut Wake,
     ) -> io::Result<Self> {
-        let mut awaited = Vec::new();
+        let mut containers = Vec::new();
         for name in names.filter(|name| is_name(name)) {
             let folder = shared.container(name);
             files::make_folder(&folder, 0o777)?;
             wake.watch(&folder);
-            awaited.push(name.to_owned());
+            containers.push(Container { name: name.to_owned(), gone: OnceCell::new() });
         }
-        Ok(Self(awaited))
+        Ok(Self { containers, bell: wake.bell()? })
     }
 
     /// Whether all have ended, well or not.
     pub(crate) fn have_ended(&self, shared: &Shared) -> bool {
-        self.0.iter().all(|name| report::read(&shared.exit_code(name)).is_some())
+        self.containers.iter().all(|container| container.end(shared, &self.bell).is_some())
     }
 
     /// Waits until all have succeeded.
@@ -44,20 +68,57 @@ impl Awaited {
     pub(crate) fn succeed(&self, shared: &Shared, own: &Path, wake: &mut Wake) -> Result<(), Failure> {
         wait(own, wake, || {
             let mut all = true;
-            for name in &self.0 {
-                match report::read(&shared.exit_code(name)) {
-                    Some(0) => {}
-                    None => all = false,
-                    Some(code) => {
-                        return Err(Failure::own(format!(
-                            "the container {name}, which this one depends on, ended with exit code {code}"
-                        )));
+            for container in &self.containers {
+                let how = match container.end(shared, &self.bell) {
+                    Some(End::Code(0)) => continue,
+                    None => {
+                        all = false;
+                        continue;
                     }
-                }
+                    Some(End::Code(code)) => format!("ended with exit code {code}"),
+                    Some(End::Killed) => "was killed together with its executor (out of memory, or SIGKILL)".to_owned(),
+                };
+                let name = &container.name;
+                return Err(Failure::own(format!("the container {name}, which this one depends on, {how}")));
             }
             Ok(all)
         })
     }
+}
+
+impl Container {
+    /// How it has ended, if it has; else takes care that the bell rings when its executor goes.
+    fn end(&self, shared: &Shared, bell: &Bell) -> Option<End> {
+        // In this order: who goes has left the exit code before.
+        let gone = self.gone.get().is_some_and(|gone| gone.load(Ordering::Acquire));
+        if let Some(code) = exit_code::read(&shared.exit_code(&self.name)) {
+            return Some(End::Code(code));
+        }
+        if gone {
+            return Some(End::Killed);
+        }
+        if self.gone.get().is_none()
+            && let Ok(pending) = open(&shared.container(&self.name).join(PENDING))
+            && let Ok(bell) = bell.try_clone()
+        {
+            let gone = Arc::new(AtomicBool::new(false));
+            let tell = Arc::clone(&gone);
+            let watched = exit_code::when_released(pending, move || {
+                tell.store(true, Ordering::Release);
+                bell.ring();
+            });
+            if watched.is_ok() {
+                let _ = self.gone.set(gone);
+            }
+        }
+        None
+    }
+}
+
+/// Opens a file that others may have put something else in place of.
+fn open(file: &Path) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
+    OpenOptions::new().read(true).custom_flags(flags).open(file)
 }
 
 /// Waits, without a process to hand signals to, until `done`.

@@ -13,8 +13,8 @@ use crate::child::{self, Ended, Surroundings};
 use crate::command::Words;
 use crate::dependencies::{self, Awaited};
 use crate::environment::Environment;
+use crate::exit_code::Pending;
 use crate::failure::{Doing as _, Failure};
-use crate::report::Report;
 use crate::shared::Shared;
 use crate::sys::{self, Mask};
 use crate::terminal::Terminal;
@@ -36,14 +36,14 @@ struct Run<'a> {
 
 /// Runs a container's process; what comes back is the exit code, which has then been left for those that wait for it.
 pub(crate) fn run(arguments: &Arguments, environment: &Environment, shared: &Shared) -> u8 {
-    let (report, ended) = match Run::begin(environment, shared, arguments.verbose) {
+    let (pending, ended) = match Run::begin(environment, shared, arguments.verbose) {
         Err(failure) => (None, Err(failure)),
-        Ok((mut run, report)) => (report, run.complete(arguments)),
+        Ok((mut run, pending)) => (pending, run.complete(arguments)),
     };
     // The same code for everybody: the kubelet, and whoever reads the file.
     let mut failure = ended.err().unwrap_or_else(|| Failure { code: 0, text: String::new() });
-    if let Some(report) = report
-        && let Err(error) = report.finish(failure.code)
+    if let Some(pending) = pending
+        && let Err(error) = pending.finish(failure.code)
     {
         let already = std::mem::take(&mut failure.text);
         let separator = if already.is_empty() { "" } else { "; " };
@@ -58,14 +58,14 @@ pub(crate) fn run(arguments: &Arguments, environment: &Environment, shared: &Sha
 /// # Errors
 /// Where it cannot be started.
 pub(crate) fn run_plugin(arguments: &Arguments, environment: &Environment, shared: &Shared) -> Result<u8, Failure> {
-    let (mut run, report) = Run::begin(environment, shared, arguments.verbose)?;
+    let (mut run, pending) = Run::begin(environment, shared, arguments.verbose)?;
     let ended = Words::gather(&arguments.words, environment, shared).and_then(|words| {
         let program = words.find(environment.path.as_deref())?;
         run.once(&program, &words, None, None, None, Some(libc::SIGTERM))
     });
-    if let Some(report) = report {
+    if let Some(pending) = pending {
         let code = ended.as_ref().map_or_else(|failure| failure.code, |ended| ended.code);
-        report.finish(code).doing(|| "cannot leave the exit code".to_owned())?;
+        pending.finish(code).doing(|| "cannot leave the exit code".to_owned())?;
     }
     ended.map(|_| 0)
 }
@@ -76,7 +76,7 @@ impl<'a> Run<'a> {
         environment: &'a Environment,
         shared: &'a Shared,
         verbose: bool,
-    ) -> Result<(Self, Option<Report>), Failure> {
+    ) -> Result<(Self, Option<Pending>), Failure> {
         let cannot = || "cannot take signals".to_owned();
         let mask = sys::block_signals().doing(cannot)?;
         let mut wake = Wake::new().doing(cannot)?;
@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
         rustix::process::umask(rustix::fs::Mode::empty());
         let name = environment.container.as_deref().unwrap_or_default();
         let folder = shared.container(name);
-        let mut report = None;
+        let mut pending = None;
         if !name.is_empty() {
             if !dependencies::is_name(name) {
                 return Err(Failure::own(format!("{} is no name: {name:?}", variable::CONTAINER_NAME)));
@@ -92,10 +92,10 @@ impl<'a> Run<'a> {
             let cannot =
                 || format!("cannot write to {}; a volume has to be mounted at {}", folder.display(), path::SHARED);
             files::make_folder(&folder, 0o777).doing(cannot)?;
-            report = Some(Report::begin(&folder).doing(cannot)?);
+            pending = Some(Pending::begin(&folder).doing(cannot)?);
             wake.watch(&folder);
         }
-        Ok((Self { environment, shared, name, folder, wake, mask, verbose }, report))
+        Ok((Self { environment, shared, name, folder, wake, mask, verbose }, pending))
     }
 
     /// Everything between the container's start and its end. A command that fails is a failure without a text.

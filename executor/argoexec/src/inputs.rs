@@ -58,7 +58,7 @@ pub(crate) fn template_of_variable(environment: &Environment, shared: &Shared) -
 /// Where the file is not there or not a JSON array of strings.
 pub(crate) fn further_arguments(file: &Path) -> Result<Vec<String>, Failure> {
     let text = read_text(file, LONGEST).doing(|| format!("cannot read the arguments from {}", file.display()))?;
-    serde_json::from_str(&text).doing(|| format!("{} is not a list of arguments", file.display()))
+    emissary_contract::further_arguments(&text).doing(|| format!("{} is not a list of arguments", file.display()))
 }
 
 /// Waits until the supervisor has loaded what the process needs.

@@ -6,21 +6,16 @@
 //! which is beside it in the executor's image. `docs/executor.md` is what both do.
 
 mod archive;
-mod arguments;
 mod capture;
 mod child;
 mod command;
 mod dependencies;
 mod emissary;
 mod environment;
-mod failure;
-mod files;
 mod init;
 mod inputs;
 mod kill;
 mod outputs;
-mod report;
-mod shared;
 mod sibling;
 mod sys;
 mod terminal;
@@ -30,6 +25,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use argoexec_common::{arguments, exit_code, failure, files, shared};
 use emissary_contract::verb;
 
 use crate::arguments::Arguments;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::pipe::PipeFlags;
 
 use crate::sys;
 
@@ -42,17 +43,34 @@ enum Watch {
     Nothing,
 }
 
+/// What another thread wakes the process by: a pipe, written to.
+pub(crate) struct Bell(OwnedFd);
+
+impl Bell {
+    /// Makes the next event, or one that is waited for, [`Event::File`].
+    pub(crate) fn ring(&self) {
+        // Where it is full, there is an event already.
+        let _ = rustix::io::write(&self.0, &[0]);
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+}
+
 /// The sources of events of one process. Every signal has to be blocked before.
 pub(crate) struct Wake {
     signals: OwnedFd,
     watch: Watch,
     /// A folder in which a file is being written that is waited for.
     written: Option<File>,
+    /// The end that is read of the pipe behind every [`Bell`].
+    bell: Option<OwnedFd>,
 }
 
 impl Wake {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { signals: sys::signal_fd()?, watch: Watch::Folders(Vec::new()), written: None })
+        Ok(Self { signals: sys::signal_fd()?, watch: Watch::Folders(Vec::new()), written: None, bell: None })
     }
 
     /// Tells of files that are made in or moved into a folder from now on.
@@ -87,6 +105,13 @@ impl Wake {
         self.written = opened.filter(|opened| sys::notify(opened.as_fd(), true).is_ok());
     }
 
+    /// Something for other threads to ring; one that was made before rings no more.
+    pub(crate) fn bell(&mut self) -> io::Result<Bell> {
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        self.bell = Some(read);
+        Ok(Bell(write))
+    }
+
     /// The next event, or [`Event::Time`] at `until`.
     pub(crate) fn next(&mut self, until: Option<Instant>) -> io::Result<Event> {
         loop {
@@ -104,7 +129,8 @@ impl Wake {
                 Watch::Inotify(instance) => instance,
                 _ => &self.signals,
             };
-            let mut sources = [PollFd::new(&self.signals, PollFlags::IN), PollFd::new(instance, PollFlags::IN)];
+            let bell = self.bell.as_ref().unwrap_or(&self.signals);
+            let mut sources = [&self.signals, instance, bell].map(|source| PollFd::new(source, PollFlags::IN));
             match rustix::event::poll(&mut sources, timeout.as_ref()) {
                 Ok(0) if blind => return Ok(Event::File),
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -130,12 +156,20 @@ impl Wake {
             Err(rustix::io::Errno::AGAIN) => {}
             Err(error) => return Err(error.into()),
         }
-        let Watch::Inotify(instance) = &self.watch else { return Ok(None) };
-        let mut records = [0; 4096];
-        let mut found = false;
-        while rustix::io::read(instance, &mut records).is_ok() {
-            found = true;
+        let mut found = self.bell.as_ref().is_some_and(drained);
+        if let Watch::Inotify(instance) = &self.watch {
+            found |= drained(instance);
         }
         Ok(found.then_some(Event::File))
     }
+}
+
+/// Reads all that there is; whether there was anything.
+fn drained(source: &OwnedFd) -> bool {
+    let mut bytes = [0; 4096];
+    let mut found = false;
+    while rustix::io::read(source, &mut bytes).is_ok_and(|count| count > 0) {
+        found = true;
+    }
+    found
 }

@@ -145,11 +145,16 @@ fn entry(
         }
         FileType::Directory => {
             visit(path, Found::Folder)?;
-            folder(beneath::child(at, name)?, path, visit)
+            folder(open(at, name, path)?, path, visit)
         }
-        FileType::RegularFile => visit(path, Found::File(&mut beneath::child(at, name)?)),
+        FileType::RegularFile => visit(path, Found::File(&mut open(at, name, path)?)),
         _ => Ok(()),
     }
+}
+
+/// Opens what a folder holds; what cannot be opened is named.
+fn open(folder: &File, name: &CStr, path: &Path) -> io::Result<File> {
+    beneath::child(folder, name).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// A new file that goes once nobody has it open, to be filled and read again.
@@ -164,6 +169,8 @@ pub(crate) fn scratch(folder: &Path) -> io::Result<File> {
 
 fn named(folder: &Path) -> io::Result<File> {
     let name = folder.join(".scratch");
+    // A run before this one may have been killed before it could remove its own.
+    let _ = std::fs::remove_file(&name);
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
     let file = rustix::fs::openat(CWD, &name, flags, Mode::from(0o600))?;
     rustix::fs::unlink(&name)?;
@@ -180,6 +187,8 @@ mod tests {
     #[test]
     fn a_scratch_file_has_no_name() {
         let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(".scratch"), "of a run that was killed").unwrap();
+        named(folder.path()).unwrap();
         for made in [scratch(folder.path()), named(folder.path()), named(folder.path())] {
             made.unwrap().write_all(b"x").unwrap();
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -4,23 +4,37 @@
 //! A symbolic link may climb only with the `..` that it begins with, and not out of the archive: what is behind them then
 //! stays inside whatever other links it passes. A hard link is only to a file of the same archive. Devices, pipes and sockets
 //! are refused, and nothing gets more than ordinary permissions (no setuid). The first entry that breaks a rule ends it all.
+//! What an archive says of its entries (long names, PAX records, the map of a sparse file, a zip's directory) is read up to a
+//! limit, so that memory does not grow with what a stranger has compressed.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek as _};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
+/// What of a tar may come between one entry's bytes and the next one's. Linux has no path longer than 4 KiB.
+const HEADS: u64 = 1 << 20;
+/// A zip's directory, which is held as a whole: about 300,000 entries with names of middling length.
+const DIRECTORY: u64 = 32 << 20;
+
+/// The longest sparse file, bytes: a small archive can say any number, and as many zeros are gone through.
+const LONGEST_SPARSE: u64 = 1 << 40;
+
 /// What an archive's kind is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A tar, gzipped or not.
     Tar,
+    /// A zip.
     Zip,
 }
 
@@ -28,7 +42,7 @@ pub(crate) enum Kind {
 pub(crate) struct Tree {
     root: OwnedFd,
     /// Permissions that folders get at the end, when nothing more is written into them.
-    folders: Vec<(Vec<Vec<u8>>, u32)>,
+    folders: BTreeMap<Vec<Vec<u8>>, u32>,
     /// A link that climbs to the archive's own top, by name.
     climbs: Option<String>,
 }
@@ -50,7 +64,8 @@ pub(crate) fn is_gzipped_tar(file: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     file.rewind()?;
-    let mut tar = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)));
+    let (bounded, _) = Bounded::of(MultiGzDecoder::new(BufReader::new(file)), HEADS);
+    let mut tar = tar::Archive::new(bounded);
     let is_tar = tar.entries()?.next().is_some_and(|first| first.is_ok());
     Ok(is_tar)
 }
@@ -61,7 +76,10 @@ pub(crate) fn to(archive: &Path, kind: Kind, target: &Path) -> io::Result<()> {
 }
 
 /// The same for an archive that is open.
-pub(crate) fn opened(archive: File, kind: Kind, target: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// Where it is none, breaks a rule, or cannot be written. Nothing of it is left then.
+pub fn opened(archive: File, kind: Kind, target: &Path) -> io::Result<()> {
     let mut beside = target.as_os_str().to_owned();
     beside.push(".tmpdir");
     let beside = Path::new(&beside);
@@ -89,7 +107,7 @@ impl Tree {
             _ => fs::create_dir_all(folder)?,
         }
         let root = rustix::fs::openat(CWD, folder, FOLDER, Mode::empty())?;
-        Ok(Self { root, folders: Vec::new(), climbs: None })
+        Ok(Self { root, folders: BTreeMap::new(), climbs: None })
     }
 
     fn tar(&mut self, mut file: File) -> io::Result<()> {
@@ -98,14 +116,20 @@ impl Tree {
         file.rewind()?;
         let file = BufReader::with_capacity(1 << 17, file);
         match read == 2 && magic == [0x1f, 0x8b] {
-            true => self.entries(tar::Archive::new(MultiGzDecoder::new(file))),
-            false => self.entries(tar::Archive::new(file)),
+            true => self.entries(MultiGzDecoder::new(file)),
+            false => self.entries(file),
         }
     }
 
-    fn entries(&mut self, mut tar: tar::Archive<impl Read>) -> io::Result<()> {
+    fn entries(&mut self, from: impl Read) -> io::Result<()> {
         use tar::EntryType;
-        for entry in tar.entries()? {
+        let (bounded, left) = Bounded::of(from, HEADS);
+        let mut tar = tar::Archive::new(bounded);
+        let mut entries = tar.entries()?;
+        loop {
+            left.set(Some(HEADS));
+            let Some(entry) = entries.next() else { return Ok(()) };
+            left.set(None);
             let mut entry = entry?;
             let name = entry.path_bytes().into_owned();
             let mode = entry.header().mode().unwrap_or(0o644);
@@ -115,24 +139,29 @@ impl Tree {
                 (EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse, _) if name.ends_with(b"/") => {
                     self.folder(&name, mode)
                 }
-                (EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse, _) => {
-                    self.file(&name, mode, modified, &mut entry)
-                }
+                (EntryType::GNUSparse, _) => match entry.size() {
+                    size if size > LONGEST_SPARSE => Err(refused(&format!("it says that it has {size} bytes"))),
+                    _ => self.fill(&name, mode, modified, |file| copy_sparse(&mut entry, file)),
+                },
+                (EntryType::Regular | EntryType::Continuous, _) => self.file(&name, mode, modified, &mut entry),
                 (EntryType::Directory, _) => self.folder(&name, mode),
                 (EntryType::Symlink, Some(link)) => self.symlink(&name, &link),
                 (EntryType::Link, Some(link)) => self.hard_link(&name, &link),
                 (EntryType::XGlobalHeader, _) => Ok(()),
                 (kind, _) => Err(refused(&format!("a {kind:?} is neither file, folder nor link"))),
             };
+            // One that is no file may have bytes too.
+            let done = done.and_then(|()| io::copy(&mut entry, &mut io::sink()));
             done.map_err(|error| within(&name, &error))?;
         }
-        Ok(())
     }
 
     fn zip(&mut self, file: File) -> io::Result<()> {
         /// The longest target of a link, as Linux has it.
         const LONGEST_PATH: u64 = 4096;
-        let mut zip = zip::ZipArchive::new(BufReader::new(file)).map_err(io::Error::other)?;
+        let (bounded, left) = Bounded::of(file, DIRECTORY);
+        let mut zip = zip::ZipArchive::new(BufReader::new(bounded)).map_err(io::Error::other)?;
+        left.set(None);
         for place in 0..zip.len() {
             let mut entry = zip.by_index(place).map_err(io::Error::other)?;
             let name = entry.name_raw().to_vec();
@@ -158,13 +187,23 @@ impl Tree {
         modified: Option<u64>,
         from: &mut impl Read,
     ) -> io::Result<()> {
+        self.fill(name, mode, modified, |file| io::copy(from, file).map(drop))
+    }
+
+    fn fill(
+        &mut self,
+        name: &[u8],
+        mode: u32,
+        modified: Option<u64>,
+        fill: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<()> {
         let parts = parts(name)?;
         let (folder, last) = self.parent(&parts)?;
         remove(&folder, last)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(&folder, last, flags, Mode::from(0o600))?;
         let mut file = File::from(made);
-        io::copy(from, &mut file)?;
+        fill(&mut file)?;
         rustix::fs::fchmod(&file, Mode::from(mode & 0o777))?;
         if let Some(seconds) = modified.and_then(|seconds| i64::try_from(seconds).ok()) {
             let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
@@ -178,7 +217,7 @@ impl Tree {
         let parts = parts(name)?;
         if !parts.is_empty() {
             self.open(&parts)?;
-            self.folders.push((parts.into_iter().map(<[u8]>::to_vec).collect(), mode & 0o777));
+            self.folders.insert(parts.into_iter().map(<[u8]>::to_vec).collect(), mode & 0o777);
         }
         Ok(())
     }
@@ -267,7 +306,7 @@ impl Tree {
             }
         }
         // The deepest first: a folder that may not be entered would hide those in it.
-        let mut folders = std::mem::take(&mut self.folders);
+        let mut folders: Vec<_> = std::mem::take(&mut self.folders).into_iter().collect();
         folders.sort_by_key(|(parts, _)| std::cmp::Reverse(parts.len()));
         for (parts, mode) in folders {
             let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
@@ -281,6 +320,57 @@ impl Tree {
             }
             Top::Many => place(here, target),
         }
+    }
+}
+
+/// Copies all there is, and leaves holes where there are nothing but zeros.
+fn copy_sparse(from: &mut impl Read, to: &mut File) -> io::Result<()> {
+    const CHUNK: u64 = 64 << 10;
+    let mut chunk = Vec::new();
+    loop {
+        chunk.clear();
+        let count = from.take(CHUNK).read_to_end(&mut chunk)?;
+        match chunk.iter().all(|byte| *byte == 0) {
+            true => to.seek_relative(i64::try_from(count).unwrap_or(i64::MAX))?,
+            false => to.write_all(&chunk)?,
+        }
+        if count == 0 {
+            let length = to.stream_position()?;
+            return to.set_len(length);
+        }
+    }
+}
+
+/// A reader that gives only so many bytes, while a limit is set.
+struct Bounded<R> {
+    from: R,
+    left: Rc<Cell<Option<u64>>>,
+}
+
+impl<R> Bounded<R> {
+    /// With a limit, which whoever reads the archive lifts and sets.
+    fn of(from: R, limit: u64) -> (Self, Rc<Cell<Option<u64>>>) {
+        let left = Rc::new(Cell::new(Some(limit)));
+        (Self { from, left: Rc::clone(&left) }, left)
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let Some(left) = self.left.get() else { return self.from.read(bytes) };
+        let end = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if end == 0 && !bytes.is_empty() {
+            return Err(refused("what it says of its entries is too long"));
+        }
+        let count = self.from.read(bytes.get_mut(..end).unwrap_or_default())?;
+        self.left.set(Some(left - count as u64));
+        Ok(count)
+    }
+}
+
+impl<R: Seek> Seek for Bounded<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.from.seek(to)
     }
 }
 

@@ -3,7 +3,6 @@
 use super::*;
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 /// An entry: kind, name, and text or target.
@@ -210,6 +209,148 @@ fn zips_are_held_to_the_same() {
         assert!(place.unpack(&bytes, Kind::Zip).is_err(), "{name} {link:?}");
         place.holds();
     }
+}
+
+/// An archive of one kind of head again and again, as it comes out of very little that is compressed.
+struct Heads {
+    head: Vec<u8>,
+    at: usize,
+    left: u64,
+}
+
+impl Read for Heads {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let end = self.head.len() - self.at;
+        let count = bytes.len().min(end).min(usize::try_from(self.left).unwrap());
+        bytes[..count].copy_from_slice(&self.head[self.at..self.at + count]);
+        self.at = (self.at + count) % self.head.len();
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
+#[test]
+fn what_an_archive_says_of_its_entries_has_a_limit() {
+    const GIGABYTE: u64 = 1 << 30;
+    let head = |kind, size| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_cksum();
+        header
+    };
+    // A sparse file whose map goes on and on.
+    let mut sparse = head(tar::EntryType::GNUSparse, 0);
+    sparse.as_gnu_mut().unwrap().set_is_extended(true);
+    sparse.set_cksum();
+    let mut map = vec![0; 512];
+    map[504] = 1;
+    let cases = [
+        ("a long name", head(tar::EntryType::GNULongName, GIGABYTE), vec![b'n'; 512]),
+        ("a long link", head(tar::EntryType::GNULongLink, GIGABYTE), vec![b'n'; 512]),
+        ("PAX records", head(tar::EntryType::XHeader, GIGABYTE), vec![b'x'; 512]),
+        ("a map", sparse, map),
+    ];
+    for (what, header, rest) in cases {
+        let place = Place::new();
+        let mut tree = Tree::begin(&place.target()).unwrap();
+        let endless = Heads { head: rest, at: 0, left: 2 * GIGABYTE };
+        let error = tree.entries(header.as_bytes().chain(endless)).unwrap_err();
+        assert!(error.to_string().contains("refused: what it says of its entries is too long"), "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_named_again_and_again_is_kept_once() {
+    let place = Place::new();
+    let mut tree = Tree::begin(&place.target()).unwrap();
+    let head = tar_of(&[(DIR, "d/", "")]);
+    let endless = Heads { head: head[..512].to_vec(), at: 0, left: 512 * 10_000 };
+    tree.entries(endless).unwrap();
+    assert_eq!(tree.folders.len(), 1);
+}
+
+#[test]
+fn names_of_any_writer_are_read() {
+    let name = format!("{}/{}", "d".repeat(120), "f".repeat(200));
+    let other = "o".repeat(150);
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("d".repeat(120))).unwrap();
+    fs::write(folder.path().join(&name), "one").unwrap();
+    std::os::unix::fs::symlink(&other, folder.path().join("link")).unwrap();
+    fs::write(folder.path().join(&other), "two").unwrap();
+    for format in ["gnu", "oldgnu", "pax", "posix"] {
+        let place = Place::new();
+        let tar = std::process::Command::new("tar")
+            .arg(format!("--format={format}"))
+            .args(["--sparse", "-cf", "-", "-C"])
+            .arg(folder.path())
+            .arg(".")
+            .output()
+            .unwrap();
+        assert!(tar.status.success(), "{format}");
+        place.unpack(&tar.stdout, Kind::Tar).unwrap();
+        let read = |name: &str| fs::read_to_string(place.target().join(name)).unwrap();
+        assert_eq!([read(&name), read("link"), read(&other)], ["one", "two", "two"], "{format}");
+    }
+}
+
+#[test]
+fn holes_stay_holes_and_have_a_limit() {
+    use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+    let folder = tempfile::tempdir().unwrap();
+    let sparse = File::create(folder.path().join("sparse")).unwrap();
+    sparse.write_all_at(b"middle", 40 << 20).unwrap();
+    sparse.set_len(64 << 20).unwrap();
+    let mut command = std::process::Command::new("tar");
+    command.args(["--format=gnu", "--sparse", "-cf", "-", "-C"]).arg(folder.path()).arg("sparse");
+    let mut tar = command.output().unwrap().stdout;
+    let place = Place::new();
+    place.unpack(&tar, Kind::Tar).unwrap();
+    assert!(fs::read(place.target()).unwrap() == fs::read(folder.path().join("sparse")).unwrap());
+    assert!(fs::metadata(place.target()).unwrap().blocks() * 512 < 1 << 20, "it takes no room");
+
+    // The same with another size, and its last hole as much longer.
+    let size = [&[0x80, 0, 0, 0], &(2_u64 << 40).to_be_bytes()[..]].concat();
+    let slots = tar[386..482].chunks(24).take_while(|slot| slot[0] != 0).count();
+    for number in [386 + 24 * (slots - 1), 483] {
+        tar[number..number + 12].copy_from_slice(&size);
+    }
+    tar[148..156].fill(b' ');
+    let sum: u32 = tar[..512].iter().copied().map(u32::from).sum();
+    tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let place = Place::new();
+    let error = place.unpack(&tar, Kind::Tar).unwrap_err();
+    assert!(error.to_string().contains("it says that it has 2199023255552 bytes"), "{error}");
+    place.holds();
+}
+
+#[test]
+fn a_zips_directory_has_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("zip");
+    // One entry, and 70 MiB of entries after it that it does not have; the end says that there are a million.
+    let bytes = fs::File::create(&file).unwrap();
+    bytes.set_len(70 << 20).unwrap();
+    let mut end = b"PK\x05\x06\0\0\0\0".to_vec();
+    for number in [0xffff_u16, 0xffff] {
+        end.extend_from_slice(&number.to_le_bytes());
+    }
+    for number in [70_u32 << 20, 0] {
+        end.extend_from_slice(&number.to_le_bytes());
+    }
+    end.extend_from_slice(&[0, 0]);
+    let mut entry = b"PK\x01\x02".to_vec();
+    entry.resize(46, 0);
+    use std::os::unix::fs::FileExt as _;
+    // Each entry's comment leads to the next.
+    entry[32..34].copy_from_slice(&(0xffff_u16 - 45).to_le_bytes());
+    for place in 0..1120 {
+        bytes.write_all_at(&entry, place << 16).unwrap();
+    }
+    bytes.write_all_at(&end, 70 << 20).unwrap();
+    let error = to(&file, Kind::Zip, &folder.path().join("target")).unwrap_err();
+    assert!(error.to_string().contains("too long"), "{error}");
 }
 
 #[test]

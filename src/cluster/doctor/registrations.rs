@@ -18,7 +18,7 @@ const PATH: &str = "/mutate";
 /// Names that are written out, before only their number is told.
 const NAMED: usize = 8;
 
-impl Doctor<'_> {
+impl Doctor {
     pub(super) fn registration(&self) -> Finding {
         let check = Check::Registration.name();
         let names = self.options.installation.registrations.join(", ");

@@ -46,7 +46,8 @@ impl Exclusion {
 
     /// Takes out of `found` what is excluded: each field that violates the same check in a pod of the excluded parts alone.
     pub(super) fn apply(&self, standard: Standard, pod: &Pod<'_>, found: &mut Vec<Violation>) {
-        let checks = CONTROLS.iter().find(|(control, _)| *control == self.control).map_or(&[][..], |(_, checks)| checks);
+        let checks =
+            CONTROLS.iter().find(|(control, _)| *control == self.control).map_or(&[][..], |(_, checks)| checks);
         let part = self.part(pod);
         for excluded in violations(standard, &part).into_iter().filter(|one| checks.contains(&one.check)) {
             for error in excluded.errors.iter().filter(|error| self.allows(error)) {

@@ -114,7 +114,15 @@ const CHECKS: [Check; 18] = [
         "seccompProfile_restricted",
         &[(19, seccomp_restricted), (25, |pod| unless_windows(pod, seccomp_restricted))],
     ),
-    baseline("sysctls", &[(0, |pod| sysctls(pod, 5)), (27, |pod| sysctls(pod, 6)), (29, |pod| sysctls(pod, 10)), (32, |pod| sysctls(pod, 12))]),
+    baseline(
+        "sysctls",
+        &[
+            (0, |pod| sysctls(pod, 5)),
+            (27, |pod| sysctls(pod, 6)),
+            (29, |pod| sysctls(pod, 10)),
+            (32, |pod| sysctls(pod, 12)),
+        ],
+    ),
     baseline("windowsHostProcess", &[(0, host_process)]),
 ];
 
@@ -191,9 +199,9 @@ fn app_armor(pod: &Pod<'_>) -> Finding {
     }));
     let kinds: BTreeSet<&Bad> = errors.iter().map(|error| &error.value).collect();
     let mut count = kinds.len();
-    let is_allowed =
-        |value: &str| value.is_empty() || value == "runtime/default" || value.starts_with("localhost/");
-    for (key, value) in pod.annotations.iter().filter(|(key, value)| key.starts_with(ANNOTATION) && !is_allowed(value)) {
+    let is_allowed = |value: &str| value.is_empty() || value == "runtime/default" || value.starts_with("localhost/");
+    for (key, value) in pod.annotations.iter().filter(|(key, value)| key.starts_with(ANNOTATION) && !is_allowed(value))
+    {
         errors.push(FieldError::new(format!("metadata.annotations[{key}]"), value));
         count += 1;
     }
@@ -287,8 +295,17 @@ fn proc_mount(pod: &Pod<'_>) -> Finding {
     finding("procMount", errors)
 }
 
-const HARMLESS_VOLUMES: [&str; 9] =
-    ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"];
+const HARMLESS_VOLUMES: [&str; 9] = [
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "image",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+];
 /// In the order in which one is looked for to be named.
 const RESTRICTED_VOLUMES: [&str; 21] = [
     "hostPath",
@@ -327,9 +344,8 @@ fn restricted_volumes(pod: &Pod<'_>) -> Finding {
 fn run_as_non_root(pod: &Pod<'_>) -> Finding {
     let of_the_pod = pod.spec.security.as_ref().and_then(|security| security.run_as_non_root);
     let of = |container: &Container<'_>| container.security.as_ref().and_then(|security| security.run_as_non_root);
-    let mut errors = of_pod(pod, "runAsNonRoot", |security| {
-        security.run_as_non_root.filter(|is| !is).map(|is| is.to_string())
-    });
+    let mut errors =
+        of_pod(pod, "runAsNonRoot", |security| security.run_as_non_root.filter(|is| !is).map(|is| is.to_string()));
     errors.extend(each(pod, "runAsNonRoot", |container, path| {
         (of(container) == Some(false)).then(|| FieldError::new(path, false))
     }));
@@ -340,7 +356,8 @@ fn run_as_non_root(pod: &Pod<'_>) -> Finding {
 }
 
 fn run_as_user(pod: &Pod<'_>) -> Finding {
-    let mut errors = of_pod(pod, "runAsUser", |security| security.run_as_user.filter(|id| *id == 0).map(|id| id.to_string()));
+    let mut errors =
+        of_pod(pod, "runAsUser", |security| security.run_as_user.filter(|id| *id == 0).map(|id| id.to_string()));
     errors.extend(each(pod, "runAsUser", |container, path| {
         (container.security.as_ref()?.run_as_user == Some(0)).then(|| FieldError::new(path, 0))
     }));
@@ -398,7 +415,8 @@ fn seccomp_restricted(pod: &Pod<'_>) -> Finding {
     if !explicit.is_empty() {
         return finding("seccompProfile", explicit);
     }
-    let has_profile = |security: Option<&SecurityContext<'_>>| security.is_some_and(|security| security.seccomp.is_some());
+    let has_profile =
+        |security: Option<&SecurityContext<'_>>| security.is_some_and(|security| security.seccomp.is_some());
     if has_profile(pod.spec.security.as_ref()) {
         return None;
     }
@@ -434,8 +452,7 @@ fn host_process(pod: &Pod<'_>) -> Finding {
     let field = "windowsOptions.hostProcess";
     let is_set = |security: &SecurityContext<'_>| security.host_process.filter(|is| *is).map(|is| is.to_string());
     let mut errors = of_pod(pod, field, is_set);
-    errors.extend(each(pod, field, |container, path| {
-        Some(FieldError::new(path, is_set(container.security.as_ref()?)?))
-    }));
+    errors
+        .extend(each(pod, field, |container, path| Some(FieldError::new(path, is_set(container.security.as_ref()?)?))));
     finding("hostProcess", errors)
 }

@@ -54,7 +54,13 @@ impl Match {
         match self {
             Self::No => Self::No,
             Self::Yes => other(),
-            unknown => if other() == Self::No { Self::No } else { unknown },
+            unknown => {
+                if other() == Self::No {
+                    Self::No
+                } else {
+                    unknown
+                }
+            }
         }
     }
 
@@ -62,7 +68,13 @@ impl Match {
         match self {
             Self::Yes => Self::Yes,
             Self::No => other(),
-            unknown => if other() == Self::Yes { Self::Yes } else { unknown },
+            unknown => {
+                if other() == Self::Yes {
+                    Self::Yes
+                } else {
+                    unknown
+                }
+            }
         }
     }
 
@@ -158,7 +170,8 @@ impl Block {
     }
 
     fn matches(&self, request: &Request) -> Match {
-        let Self { kinds, names, namespaces, operations, annotations, selector, namespace_selector, subjects, .. } = self;
+        let Self { kinds, names, namespaces, operations, annotations, selector, namespace_selector, subjects, .. } =
+            self;
         // An empty block matches nothing, and excludes nothing.
         if self.is_empty {
             return Match::No;
@@ -169,7 +182,8 @@ impl Block {
             "" => text(metadata, "generateName"),
             name => name,
         };
-        let of_any = |patterns: &[String], text: &str| patterns.is_empty() || patterns.iter().any(|one| fits(one, text));
+        let of_any =
+            |patterns: &[String], text: &str| patterns.is_empty() || patterns.iter().any(|one| fits(one, text));
         let map = |key: &str| metadata.get(key).and_then(Value::as_object);
         let has_annotation = |(key, value): &(String, String)| {
             let all = map("annotations").into_iter().flatten();

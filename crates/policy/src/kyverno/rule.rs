@@ -26,7 +26,12 @@ pub(super) struct Rule {
 /// What a rule checks.
 #[derive(Debug)]
 enum Check {
-    PodSecurity { standard: Standard, level: String, version: String, exclusions: Vec<Exclusion> },
+    PodSecurity {
+        standard: Standard,
+        level: String,
+        version: String,
+        exclusions: Vec<Exclusion>,
+    },
     Expressions(Box<Rules>),
     /// Something that is not judged here, by the name of its field.
     Other(String),

@@ -25,8 +25,8 @@ impl ValidatingPolicy {
         if name.is_empty() {
             return Err("metadata.name is missing".to_owned());
         }
-        let namespace = (text(document, "kind") == "NamespacedValidatingPolicy")
-            .then(|| text(metadata, "namespace").to_owned());
+        let namespace =
+            (text(document, "kind") == "NamespacedValidatingPolicy").then(|| text(metadata, "namespace").to_owned());
         let constraints = spec.get("matchConstraints").unwrap_or(&Value::Null);
         let matching = Matching::read("spec.matchConstraints", constraints).map_err(|error| error.to_string())?;
         let validations = items(spec, "validations").iter().enumerate().map(|(n, validation)| {
@@ -64,7 +64,9 @@ impl ValidatingPolicy {
         }
         let outcome = match (self.matching.matches(request), &self.rules) {
             (Ok(false), _) => return None,
-            (Err(NamespaceUnknown), _) => Outcome::Unknown("the labels of the request's namespace are not known".to_owned()),
+            (Err(NamespaceUnknown), _) => {
+                Outcome::Unknown("the labels of the request's namespace are not known".to_owned())
+            }
             (Ok(true), Err(why)) => Outcome::Unknown(why.clone()),
             (Ok(true), Ok(rules)) => match evaluate(rules, request) {
                 Outcome::Fail(message) => Outcome::Fail(as_error(&message).unwrap_or(message)),

@@ -17,7 +17,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 pub use check::Host;
-pub use policies::{Policies, RequestInputs};
+pub use policies::{Policies, RequestInputs, Rule};
 pub use value::Input;
 
 /// The largest module that is read, in bytes.

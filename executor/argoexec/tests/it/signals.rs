@@ -247,3 +247,37 @@ fn a_mask_that_was_there_is_the_childs() {
         std::process::Command::new("grep").args(["-E", "SigBlk|SigIgn", "/proc/self/status"]).output().unwrap();
     assert_eq!(ended.stdout, String::from_utf8(direct.stdout).unwrap());
 }
+
+/// Runs `waiting` beside a container `a` that is killed together with its executor, as the kernel does it where memory is short.
+fn beside_one_that_is_killed(template: &serde_json::Value, waiting: &str) -> crate::pod::Ended {
+    let pod = Pod::new(template);
+    let log = pod.path("log");
+    let line = format!("trap 'exit 42' TERM; echo >> {}; sleep 1000 & wait", log.display());
+    // One of them begins before there is anything to be seen of the other.
+    let first = pod.start(waiting, pod.emissary(waiting, &["sh", "-c", &line]));
+    until("its folder", || pod.path("var/run/argo/ctr/a").exists());
+    let a = pod.start("a", pod.emissary("a", &["sleep", "1000"]));
+    until("its sign of life", || pod.path("var/run/argo/ctr/a/.exitcode").exists());
+    std::thread::sleep(Duration::from_millis(50));
+    a.signal(Signal::KILL);
+    assert_eq!((a.end().code, pod.path("var/run/argo/ctr/a/exitcode").exists()), (137, false));
+    first.end()
+}
+
+#[test]
+fn a_dependency_that_is_killed_with_its_executor_is_noticed() {
+    let template = json!({"containerSet": {"containers": [{"name": "a"}, {"name": "main", "dependencies": ["a"]}]}});
+    let ended = beside_one_that_is_killed(&template, "main");
+    assert_eq!(ended.both(), (64, Some("64")));
+    assert!(
+        ended.last_words.contains("the container a, which this one depends on, was killed"),
+        "{}",
+        ended.last_words
+    );
+}
+
+#[test]
+fn a_sidecar_ends_with_a_main_container_that_is_killed() {
+    let template = json!({"containerSet": {"containers": [{"name": "a"}]}, "sidecars": [{"name": "proxy"}]});
+    assert_eq!(beside_one_that_is_killed(&template, "proxy").both(), (42, Some("42")));
+}

@@ -10,6 +10,7 @@ use emissary_contract::{file, path};
 use serde_json::{Value, json};
 
 use super::parameters::mirrored;
+use super::unreadable;
 use crate::beneath::{self, Links};
 use crate::pack::{self, Format};
 use crate::pod::Pod;
@@ -83,12 +84,7 @@ async fn save(pod: &Pod, artifact: &Value, name: &str, path: &str) -> Result<Val
     let strategy = Strategy::of(artifact);
     let staged = stage(pod, path, strategy).map_err(|error| match error.kind() {
         ErrorKind::NotFound => StorageError::Missing(path.to_owned()),
-        ErrorKind::PermissionDenied => StorageError::Lasting(format!(
-            "{path}: {error}; the step runs as another user than {}: give both the same runAsUser, or let the step make it \
-             readable for all",
-            pod.container()
-        )),
-        _ => StorageError::Lasting(format!("{path}: {error}")),
+        _ => StorageError::Lasting(unreadable(pod, path, &error)),
     })?;
     store(pod, artifact.clone(), &strategy.file_name(name, path), &staged.file).await
 }

@@ -9,6 +9,7 @@ mod kill;
 mod parameters;
 mod progress;
 
+use std::io;
 use std::pin::pin;
 
 use jiff::Timestamp;
@@ -95,7 +96,14 @@ async fn until_ended(pod: &Pod, report: &Report<'_>, told: &mut Option<String>) 
     if !begun {
         result = result.and(begin.await);
     }
-    result
+    match ends.killed() {
+        [] => result,
+        killed => result.and(Err(Failure::own(format!(
+            "container {} was killed together with its executor (out of memory, or SIGKILL), and has no exit code; what there \
+             is of its outputs has been collected",
+            killed.join(", ")
+        )))),
+    }
 }
 
 /// The next time to look at progress; never where nobody wants to know.
@@ -131,4 +139,17 @@ async fn collect(pod: &Pod, errors: &mut Vec<String>) -> serde_json::Map<String,
         outputs.insert("artifacts".to_owned(), artifacts.into());
     }
     outputs
+}
+
+/// Why something that the step has left cannot be read, and what mends it.
+fn unreadable(pod: &Pod, path: &str, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "; the step's process runs as another user than {}: set the same securityContext.runAsUser for both, or let the \
+             process make its outputs readable for all (umask 022)",
+            pod.container()
+        ),
+        _ => String::new(),
+    };
+    format!("{path}: {error}{hint}")
 }

@@ -7,6 +7,7 @@ use emissary_contract::template::normal;
 use emissary_contract::{container, file, path};
 use serde_json::{Value, json};
 
+use super::unreadable;
 use crate::beneath::{self, Links};
 use crate::pod::Pod;
 
@@ -70,7 +71,7 @@ pub(super) fn collect(pod: &Pod, errors: &mut Vec<String>) -> Vec<Value> {
                 default.as_str().map_or_else(|| default.to_string(), str::to_owned)
             }
             (Err(error), _) => {
-                errors.push(format!("cannot save output parameter {name} from {path}: {error}"));
+                errors.push(format!("cannot save output parameter {name} from {}", unreadable(pod, path, &error)));
                 continue;
             }
         };

@@ -81,8 +81,16 @@ impl Pod {
 
     /// With words behind the verb.
     pub(crate) fn start_with(&self, words: &[&str]) -> Running<'_> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_argoexec-tasks"));
-        command.env_clear().env("ARGO_TEMPLATE", self.template.to_string()).envs(self.variables.iter().cloned());
+        self.start_as(&[], words)
+    }
+
+    /// By another program, which becomes it in surroundings of its own making.
+    pub(crate) fn start_as(&self, starter: &[&str], words: &[&str]) -> Running<'_> {
+        let program = env!("CARGO_BIN_EXE_argoexec-tasks");
+        let mut line = starter.iter().chain([&program]);
+        let mut command = Command::new(line.next().unwrap());
+        command.args(line).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("ARGO_TEMPLATE", self.template.to_string()).envs(self.variables.iter().cloned());
         // As controllers of 3.7 and later write it.
         command.args(words).args(["--loglevel", "debug", "--log-format", "text", "--gloglevel", "0"]);
         command.arg("--root").arg(self.folder.path()).stdin(Stdio::null()).stderr(Stdio::piped());
@@ -112,6 +120,13 @@ impl Running<'_> {
     pub(crate) fn terminate(&self) {
         let status = Command::new("kill").arg(self.id().to_string()).status().unwrap();
         assert!(status.success());
+    }
+
+    /// As the kubelet does it, and the kernel where memory is short.
+    pub(crate) fn kill(mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     pub(crate) fn end(mut self) -> Ended {

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
+use argoexec_common::exit_code::Pending;
 use serde_json::{Value, json};
 
 use crate::pod::{Pod, until};
@@ -140,4 +141,69 @@ fn a_workflow_without_a_way_to_the_api_server_is_told() {
     let ended = pod.wait();
     assert_eq!(ended.code, 64);
     assert!(ended.last_words.contains("KUBERNETES_SERVICE_HOST"), "{}", ended.last_words);
+}
+
+/// What is in a volume of the user's, and the folder of a container that is about to begin.
+fn with_a_value() -> Pod {
+    let pod = Pod::new(parameters(json!([{ "name": "v", "valueFrom": { "path": "/data/v" } }])));
+    pod.write("mainctrfs/data/v", "one");
+    fs::create_dir_all(pod.path("var/run/argo/ctr/main")).unwrap();
+    pod
+}
+
+#[test]
+fn a_main_container_that_is_killed_with_its_executor_is_noticed() {
+    // The executor begins before, or after, wait looks for it.
+    for before in [true, false] {
+        let pod = with_a_value();
+        let begin = || Pending::begin(&pod.path("var/run/argo/ctr/main")).unwrap();
+        let early = before.then(begin);
+        let mut running = pod.start("wait");
+        std::thread::sleep(Duration::from_millis(200));
+        let executor = early.unwrap_or_else(begin);
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(running.is_running());
+        let begun = Instant::now();
+        // The lock goes as it does with a process.
+        drop(executor);
+        let ended = running.end();
+        assert!(begun.elapsed() < Duration::from_millis(800), "{:?}", begun.elapsed());
+        assert_eq!(ended.code, 64);
+        assert!(
+            ended.last_words.contains("container main was killed together with its executor"),
+            "{}",
+            ended.last_words
+        );
+        assert_eq!(pod.reported()["outputs"]["parameters"][0]["value"], "one");
+    }
+}
+
+#[test]
+fn an_executor_that_has_left_its_code_was_not_killed() {
+    for _ in 0..10 {
+        let pod = with_a_value();
+        let executor = Pending::begin(&pod.path("var/run/argo/ctr/main")).unwrap();
+        let running = pod.start("wait");
+        std::thread::sleep(Duration::from_millis(50));
+        executor.finish(3).unwrap();
+        running.end().is_fine();
+    }
+}
+
+#[test]
+fn what_another_has_put_in_place_of_the_lock_keeps_nobody() {
+    for kind in ["pipe", "link", "folder"] {
+        let pod = with_a_value();
+        let place = pod.path("var/run/argo/ctr/main/.exitcode");
+        match kind {
+            "pipe" => assert!(std::process::Command::new("mkfifo").arg(&place).status().unwrap().success()),
+            "link" => symlink("/dev/zero", &place).unwrap(),
+            _ => fs::create_dir(&place).unwrap(),
+        }
+        let running = pod.start("wait");
+        std::thread::sleep(Duration::from_millis(100));
+        pod.write("var/run/argo/ctr/main/exitcode", "0");
+        let ended = running.end();
+        assert_eq!((ended.code, ended.last_words.as_str()), (0, ""), "{kind}");
+    }
 }
