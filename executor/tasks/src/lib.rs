@@ -6,7 +6,7 @@
 mod agent;
 mod beneath;
 mod environment;
-mod expr;
+pub mod expr;
 mod init;
 mod pack;
 mod pod;
