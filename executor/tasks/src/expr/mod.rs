@@ -24,7 +24,7 @@ pub use value::{Map, Value};
 /// The longest expression, bytes.
 const LONGEST: usize = 64 << 10;
 /// What is evaluated of one expression, in nodes and elements of lists.
-const STEPS: usize = 2_000_000;
+const STEPS: usize = 20_000_000;
 /// What one expression may allocate, bytes.
 const BYTES: usize = 64 << 20;
 
