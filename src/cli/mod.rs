@@ -39,7 +39,7 @@ struct Cli {
 enum Verb {
     Serve(serve::Serve),
     Rewrite(rewrite::Rewrite),
-    Review(review::Review),
+    Review(Box<review::Review>),
     #[command(name = "judge-for-a-review", hide = true)]
     Judge(review::Judge),
     Resolve(resolve::Resolve),

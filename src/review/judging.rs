@@ -79,6 +79,7 @@ fn judge(questions: impl BufRead, mut answers: impl Write) -> io::Result<()> {
         namespaces: namespaces.map(|(name, namespace)| (name.clone(), namespace.object.clone())).collect(),
         has_programs: native.is_none() || !policies.programs().is_empty(),
         native: native.unwrap_or_default(),
+        bounds: policies.bounds().to_vec(),
         rules: policies.rego.as_ref().map(|rego| rego.rules().to_vec()).unwrap_or_default(),
     }))?;
     for line in lines {

@@ -2,6 +2,8 @@ use super::identity;
 use crate::manifest::{self, Document, Place};
 use crate::settings::StandardName;
 use emissary_policy::gatekeeper::Gatekeeper;
+use emissary_policy::kyverno::Kyverno;
+use emissary_policy::limits::Limits;
 use emissary_policy::psp::{Authorisation, PodSecurityPolicy, Psp, Rbac, Release};
 use emissary_policy::pss::{Configuration, Pss, Standard};
 use emissary_policy::vap::Vap;
@@ -27,8 +29,11 @@ pub struct Policies {
     has_labels: bool,
     pub(super) vap: Vap,
     pub(super) gatekeeper: Gatekeeper,
+    pub(super) kyverno: Kyverno,
     pub(super) rego: Option<rego::Policies>,
     namespaces: BTreeMap<String, Arc<Namespace>>,
+    /// LimitRanges and ResourceQuotas.
+    bounds: Vec<Value>,
     /// Whether some policy can read by which name a pod goes.
     pub(super) reads_identity: bool,
     /// Whether some constraint says what it could not match, with the pod's name, where the namespace is not known.
@@ -117,7 +122,8 @@ impl Policies {
     }
 
     /// Reads policies and whatever they need from files, and from folders with all that is below them: PodSecurityPolicies,
-    /// roles and bindings, a PodSecurityConfiguration, ValidatingAdmissionPolicies and their bindings, Gatekeeper's templates and constraints, Rego modules, namespaces. Any
+    /// roles and bindings, a PodSecurityConfiguration, ValidatingAdmissionPolicies and their bindings, Gatekeeper's templates and
+    /// constraints, Kyverno's policies, Rego modules, namespaces, LimitRanges, ResourceQuotas. Any
     /// other document is what Gatekeeper has synced of the cluster.
     ///
     /// # Errors
@@ -147,7 +153,7 @@ impl Policies {
         let mut refusals = Vec::new();
         let documents = distinct(documents, &mut refusals);
         let (mut policies, mut roles, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut namespaces, mut configuration) = (BTreeMap::new(), None);
+        let (mut namespaces, mut configuration, mut bounds) = (BTreeMap::new(), None, Vec::new());
         for (place, value) in &documents {
             let wrong = |error: &dyn std::fmt::Display| LoadError::Document(format!("{place}: {error}"));
             let (group, kind, name) = names(value);
@@ -169,7 +175,12 @@ impl Policies {
                     namespaces.insert(name.to_owned(), Arc::new(Namespace { object }));
                     others.push(*value);
                 }
-                _ => others.push(*value),
+                _ => {
+                    if Limits::is_one(value) {
+                        bounds.push((*value).clone());
+                    }
+                    others.push(*value);
+                }
             }
         }
         let authorisation = match assumed.usable {
@@ -203,8 +214,10 @@ impl Policies {
         let by_api_server: Vec<&Value> = others.clone();
         others.retain(|document| !is_of(document, "admissionregistration.k8s.io"));
         let (vap, not_taken) = Vap::new(by_api_server);
+        let (kyverno, not_simulated) = Kyverno::new(others.iter().copied());
         let (gatekeeper, refused) = Gatekeeper::new(others);
-        refusals.extend(not_taken.into_iter().chain(refused).map(|refusal| {
+        let (_, unbounded) = Limits::new(&bounds);
+        refusals.extend(not_taken.into_iter().chain(refused).chain(not_simulated).chain(unbounded).map(|refusal| {
             let is_it = |value: &Value| {
                 let (_, kind, name) = names(value);
                 kind == refusal.kind && name == refusal.name
@@ -234,8 +247,10 @@ impl Policies {
             has_labels,
             vap,
             gatekeeper,
+            kyverno,
             rego,
             namespaces,
+            bounds,
             reads_identity,
             selects_namespaces,
             refusals,
@@ -264,13 +279,15 @@ impl Policies {
         let constraints = self.gatekeeper.names().map(|name| format!("gatekeeper {name}"));
         let rules = self.rego.iter().flat_map(|rego| rego.names().map(|name| format!("rego {name}")));
         let bound = self.vap.names().map(|name| format!("vap {name}"));
-        bound.chain(constraints).chain(rules).collect()
+        let kyverno = self.kyverno.names().map(|name| format!("kyverno {name}"));
+        bound.chain(constraints).chain(kyverno).chain(rules).collect()
     }
 
     /// Keeps those of the programs that are wanted.
     pub(super) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
         self.vap.retain(|name| wanted(&format!("vap {name}")));
         self.gatekeeper.retain(|name| wanted(&format!("gatekeeper {name}")));
+        self.kyverno.retain(|name| wanted(&format!("kyverno {name}")));
         if let Some(rego) = &mut self.rego {
             rego.retain(|name| wanted(&format!("rego {name}")));
         }
@@ -288,6 +305,11 @@ impl Policies {
         &self.namespaces
     }
 
+    /// The LimitRanges and ResourceQuotas that are known from the start.
+    pub(super) fn bounds(&self) -> &[Value] {
+        &self.bounds
+    }
+
     /// What the standards say, those of the namespace's labels first.
     pub(super) fn pss(&self, request: &Request) -> Vec<Verdict> {
         let is_asked = self.has_labels || request.namespace_object.is_some();
@@ -302,8 +324,13 @@ impl Policies {
 
     /// Whether there is nothing that judges.
     pub fn is_empty(&self) -> bool {
-        let by_standards = self.has_labels || !self.fixed.is_empty();
-        !by_standards && self.psp.is_none() && self.vap.is_empty() && self.gatekeeper.is_empty() && self.rego.is_none()
+        let by_standards = self.has_labels || !self.fixed.is_empty() || !self.bounds.is_empty();
+        !by_standards
+            && self.psp.is_none()
+            && self.vap.is_empty()
+            && self.gatekeeper.is_empty()
+            && self.kyverno.is_empty()
+            && self.rego.is_none()
     }
 }
 

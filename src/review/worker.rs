@@ -290,6 +290,7 @@ impl Worker {
             let (engine, policy) = match what.split_once(' ') {
                 Some(("vap", policy)) => ("vap", policy.to_owned()),
                 Some(("gatekeeper", policy)) => ("gatekeeper", policy.to_owned()),
+                Some(("kyverno", policy)) => ("kyverno", policy.to_owned()),
                 Some(("rego", policy)) => ("rego", policy.to_owned()),
                 _ => ("policies", what),
             };
