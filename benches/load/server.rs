@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: SocketAddr,
+    #[allow(dead_code, reason = "not every bench asks it")]
+    pub(crate) plain: SocketAddr,
     /// From the start of the process until it said that it is ready.
     pub(crate) ready_after: Duration,
 }
@@ -35,7 +37,7 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut server = Self { process, address, ready_after: Duration::ZERO };
+        let mut server = Self { process, address, plain, ready_after: Duration::ZERO };
         while !is_ready(plain).await {
             let ended = server.process.try_wait().unwrap();
             assert!(ended.is_none() && started.elapsed() < Duration::from_secs(30), "it does not start: {ended:?}");

@@ -32,6 +32,24 @@ impl Candidate {
         pod: &Value,
         rewritten: bool,
     ) -> (Value, Vec<Judgement>) {
+        let (request, mut judgements) = self.after_rewrite_natively(policies, pod, rewritten);
+        let mut verdicts = policies.vap.judge(&request);
+        verdicts.extend(policies.gatekeeper.judge(&request));
+        verdicts.extend(policies.kyverno.judge(&request));
+        if let Some(rego) = &mut policies.rego {
+            verdicts.extend(rego.judge(&mut RequestInputs::new(&request)));
+        }
+        judgements.extend(verdicts.into_iter().map(|verdict| Judgement::of(Stage::Validation, verdict)));
+        (request.object, judgements)
+    }
+
+    /// The same without programs: what takes microseconds whatever the policies are. The request is what programs would be asked.
+    pub(super) fn after_rewrite_natively(
+        &self,
+        policies: &Policies,
+        pod: &Value,
+        rewritten: bool,
+    ) -> (Request, Vec<Judgement>) {
         let mut judgements = Vec::new();
         let is_untouched = self.is_defaulted && !rewritten;
         let mut request = self.request(if is_untouched { pod.clone() } else { defaults::pod(pod) });
@@ -57,23 +75,23 @@ impl Candidate {
                 Ok(Admission::Admitted { .. } | Admission::Ignored) | Err(_) => {}
             }
         }
-        let mut verdicts = policies.pss(&request);
-        verdicts.extend(policies.vap.judge(&request));
-        verdicts.extend(policies.gatekeeper.judge(&request));
-        if let Some(rego) = &mut policies.rego {
-            verdicts.extend(rego.judge(&mut RequestInputs::new(&request)));
-        }
-        judgements.extend(verdicts.into_iter().map(|verdict| Judgement::of(Stage::Validation, verdict)));
-        (request.object, judgements)
+        let standards = policies.pss(&request).into_iter();
+        judgements.extend(standards.map(|verdict| Judgement::of(Stage::Validation, verdict)));
+        (request, judgements)
     }
 }
 
 /// What the webhook itself says against a pod.
 pub(super) fn of_outcome(outcome: &Outcome) -> Option<Judgement> {
     let Outcome::Denial(denial) = outcome else { return None };
+    Some(refusal(denial.to_string(), denial.is_transient()))
+}
+
+/// The webhook's refusal of a pod.
+pub(super) fn refusal(why: String, is_transient: bool) -> Judgement {
     // A registry that does not answer now says nothing of the pod.
-    let verdict = if denial.is_transient() { Verdict::Unknown } else { Verdict::Denied };
-    Some(Judgement::new(Stage::Rewrite, "emissary", "emissary-webhook".to_owned(), verdict, denial.to_string()))
+    let verdict = if is_transient { Verdict::Unknown } else { Verdict::Denied };
+    Judgement::new(Stage::Rewrite, "emissary", "emissary-webhook".to_owned(), verdict, why)
 }
 
 /// A pass of PodSecurityPolicy: its verdict, and the pod as it made it.

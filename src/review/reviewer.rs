@@ -343,17 +343,7 @@ impl Side<'_, '_, '_> {
 
     /// What an image runs and as whom, as far as an index or a registry has said it.
     fn process(&self, image: &str) -> Option<ImageProcess> {
-        let reference = self.options.snapshot.pod().reference(image).ok()?;
-        if let Some(hit) = self.options.snapshot.indexes().operator.find(&reference) {
-            // An entry that names no user says nothing of it.
-            return hit
-                .entry
-                .process_for(self.options.snapshot.pod().platforms.first())
-                .filter(|process| process.user.is_some())
-                .cloned();
-        }
-        let found = self.answers.iter().find(|(look_up, answer)| look_up.reference == reference && answer.is_ok());
-        found.and_then(|(_, answer)| answer.as_ref().ok()?.processes.first().map(|(_, process)| process.clone()))
+        start::process(self.options.snapshot, self.answers, image)
     }
 }
 
@@ -410,7 +400,11 @@ fn shape(candidate: &Candidate, at: usize, options: &Options<'_>, judges: &[Work
 }
 
 /// Does the work on as many threads as there are judges, and keeps its order.
-fn parallel<T: Send, R: Send>(judges: &mut [Worker], work: Vec<T>, one: impl Fn(&mut Worker, T) -> R + Sync) -> Vec<R> {
+pub(super) fn parallel<T: Send, R: Send>(
+    judges: &mut [Worker],
+    work: Vec<T>,
+    one: impl Fn(&mut Worker, T) -> R + Sync,
+) -> Vec<R> {
     let useful = work.len();
     let queue = Mutex::new(work.into_iter().enumerate());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();

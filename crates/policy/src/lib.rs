@@ -7,6 +7,7 @@
 mod cel;
 pub mod defaults;
 pub mod gatekeeper;
+pub mod kyverno;
 mod pod;
 pub mod psp;
 pub mod pss;
