@@ -31,6 +31,8 @@ pub(super) struct Charge {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Question {
     pub(super) about: About,
+    /// Which programs are asked, each an `engine policy`; all without it. What is no program is asked anyway.
+    pub(super) programs: Option<Vec<String>>,
     namespace: String,
     namespace_object: Option<Map<String, Value>>,
     bounds: Vec<Value>,
@@ -121,9 +123,10 @@ impl Line {
 }
 
 impl Question {
-    pub(super) fn new(about: About, candidate: &Candidate, pod: &Value) -> Self {
+    pub(super) fn new(about: About, candidate: &Candidate, pod: &Value, programs: Option<&[String]>) -> Self {
         Self {
             about,
+            programs: programs.map(<[String]>::to_vec),
             namespace: candidate.namespace.clone(),
             namespace_object: candidate.namespace_object.as_ref().map(|namespace| namespace.object.clone()),
             bounds: candidate.bounds.as_ref().map(|bounds| bounds.documents.clone()).unwrap_or_default(),
@@ -139,7 +142,7 @@ impl Question {
         }
     }
 
-    pub(super) fn candidate(self) -> (About, Candidate) {
+    pub(super) fn candidate(self) -> (About, Option<Vec<String>>, Candidate) {
         let operation = match self.operation.as_str() {
             "UPDATE" => Operation::Update,
             "DELETE" => Operation::Delete,
@@ -161,6 +164,6 @@ impl Question {
             is_defaulted: self.is_defaulted,
             rendered: None,
         };
-        (self.about, candidate)
+        (self.about, self.programs, candidate)
     }
 }
