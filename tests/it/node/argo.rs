@@ -220,8 +220,9 @@ fn role(argo: &Path) -> PathBuf {
 fn table(ours: &BTreeMap<String, End>, theirs: &BTreeMap<String, End>) -> String {
     let rows = workflows().into_iter().map(|workflow| {
         let name = workflow["metadata"]["name"].as_str().unwrap().to_owned();
-        let cell = |end: &End| {
-            if end.message.is_empty() { end.phase.clone() } else { format!("{}: {}", end.phase, end.message) }
+        let cell = |end: &End| match end.said.as_str() {
+            "" => end.phase.clone(),
+            said => format!("{}: {said}", end.phase),
         };
         let (ours, theirs) = (&ours[&name], &theirs[&name]);
         let nodes = if ours.nodes == theirs.nodes { "" } else { " (nodes differ)" };

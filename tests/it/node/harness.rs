@@ -18,7 +18,7 @@ use crate::components::{ARGO_WORKFLOWS, COREDNS, EXECUTOR_IMAGE, HELM, NODE, NOD
 use crate::manifests::CHART;
 
 /// How our executor's image is called on the node.
-pub(super) const ARGOEXEC: &str = "localhost/argoexec:1";
+pub(super) const ARGOEXEC: &str = concat!("docker.io/library/argoexec:", env!("CARGO_PKG_VERSION"));
 /// An image with an entrypoint of its own, which the image index tells of.
 pub(super) const SPEAKER: &str = "localhost/speaker:1";
 /// The release, its namespace and its Deployment.
