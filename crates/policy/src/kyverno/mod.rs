@@ -95,15 +95,15 @@ impl Kyverno {
         self.len() == 0
     }
 
-    /// The policies, by their names; verdicts have a rule behind a slash.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        let policies = self.policies.iter().map(|policy| policy.name.as_str());
-        policies.chain(self.validating.iter().map(|policy| policy.name.as_str()))
+    /// The rules, as verdicts name them.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let rules = self.policies.iter().flat_map(|policy| policy.names());
+        rules.chain(self.validating.iter().map(|policy| policy.name.clone()))
     }
 
-    /// Keeps the policies whose names are wanted; the others are not asked any more.
+    /// Keeps the rules whose names are wanted; the others are not asked any more.
     pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
-        self.policies = Arc::new(self.policies.iter().filter(|policy| wanted(&policy.name)).cloned().collect());
+        self.policies = Arc::new(self.policies.iter().map(|policy| Arc::new(policy.with(&wanted))).collect());
         self.validating = Arc::new(self.validating.iter().filter(|policy| wanted(&policy.name)).cloned().collect());
     }
 

@@ -3,14 +3,15 @@ use super::{Action, Outcome, items, text, verdict};
 use crate::request::Request;
 use crate::verdict::Verdict;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// A ClusterPolicy, or a Policy, which is for its own namespace.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Policy {
     /// As verdicts name it; a Policy's namespace stands before its name.
     pub(super) name: String,
     namespace: Option<String>,
-    rules: Vec<Rule>,
+    rules: Vec<Arc<Rule>>,
     /// Whether the first rule that applies is the last.
     applies_one: bool,
     overrides: Vec<Override>,
@@ -36,7 +37,7 @@ impl Policy {
         let is_for_admission = spec.get("admission").and_then(Value::as_bool) != Some(false);
         for rule in items(spec, "rules").iter().filter(|_| is_for_admission) {
             match Rule::read(rule) {
-                Ok(rule) => rules.extend(rule),
+                Ok(rule) => rules.extend(rule.map(Arc::new)),
                 Err(why) => problems.push(why),
             }
         }
@@ -49,6 +50,18 @@ impl Policy {
             action: Action::read(text(spec, "validationFailureAction")),
         };
         Ok((policy, problems))
+    }
+
+    /// Its rules, as verdicts name them.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        self.rules.iter().map(|rule| format!("{}/{}", self.name, rule.name))
+    }
+
+    /// The same with the rules whose names are wanted alone.
+    pub(super) fn with(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        let mut policy = self.clone();
+        policy.rules.retain(|rule| wanted(&format!("{}/{}", self.name, rule.name)));
+        policy
     }
 
     pub(super) fn judge(&self, request: &Request) -> Vec<Verdict> {

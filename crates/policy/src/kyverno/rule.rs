@@ -38,7 +38,7 @@ enum Check {
 }
 
 /// Another action for some namespaces.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Override {
     action: Action,
     namespaces: Option<Vec<String>>,
