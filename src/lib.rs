@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod demo;
 pub mod index;
 pub mod manifest;
+mod metrics;
 pub mod mutation;
 pub mod review;
 pub mod server;

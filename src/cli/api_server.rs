@@ -1,6 +1,6 @@
 //! The API server that `serve` talks to, where it talks to one.
 
-use crate::cluster::{self, Client, EventMetrics, Recorder};
+use crate::cluster::{self, Client, Connection, EventMetrics, Recorder};
 use crate::settings::{Certificates, ClusterEnabled, Settings};
 use anyhow::Context;
 use prometheus_client::registry::Registry;
@@ -46,7 +46,8 @@ impl ApiServer {
         } else {
             "cluster.kubeconfig, or cluster.enabled: never to serve without an API server"
         };
-        let client = cluster::connect(of.kubeconfig.as_deref()).await.context(mend)?;
+        let connection = Connection { kubeconfig: of.kubeconfig.as_deref(), context: None };
+        let client = cluster::connect(connection).await.context(mend)?;
         let identity = identity();
         let events = EventMetrics::register(metrics);
         let recorder = Recorder::start(client.clone(), identity.clone(), events, tracker, cancel.clone());

@@ -1,13 +1,14 @@
 use super::api_server::ApiServer;
 use crate::certificate::Terms;
 use crate::cluster::{
-    CertificateMetrics, CertificateOptions, Client, Lease, LeaseOptions, ServiceName, keep_certificate,
+    CertificateMetrics, CertificateOptions, Client, Lease, LeaseMetrics, LeaseOptions, ServiceName, keep_certificate,
 };
-use crate::server::{CertificateSource, Clients};
+use crate::server::{CertificateSource, Check, Clients, Readiness};
 use crate::settings::{Certificates, SelfManaged, Server};
 use anyhow::Context;
 use prometheus_client::registry::Registry;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,9 +16,12 @@ use tokio_util::task::TaskTracker;
 const POLL: Duration = Duration::from_secs(1);
 
 /// Where the server's certificate comes from. One that is self-managed starts to be kept, until `cancel`.
+///
+/// The readiness check `lease` says who keeps it, and never fails: whoever does not is served by whoever does.
 pub(super) fn source(
     server: &Server,
     api_server: Option<&ApiServer>,
+    readiness: &Readiness,
     metrics: &mut Registry,
     tracker: &TaskTracker,
     cancel: &CancellationToken,
@@ -30,11 +34,21 @@ pub(super) fn source(
         .context("server.certificates: self-managed needs the API server: run in a pod, or set cluster.kubeconfig")?;
     let (client, recorder, identity) = (client.clone(), recorder.clone(), identity.clone());
     let (options, lease) = options(self_managed, &client);
-    let metrics = CertificateMetrics::register(metrics);
+    let (of_lease, metrics) = (LeaseMetrics::register(metrics), CertificateMetrics::register(metrics));
     let lease = LeaseOptions { namespace: options.service.namespace.clone(), name: lease, identity };
-    let lease = Lease::start(client.clone(), lease, metrics.lease_held.clone(), tracker, cancel.clone());
+    let lease = Lease::start(client.clone(), lease, of_lease, recorder.clone(), tracker, cancel.clone());
+    tracker.spawn(tell(lease.told(), readiness.register("lease"), cancel.clone()));
     let offers = keep_certificate(client, options, lease, recorder, metrics, tracker, cancel.clone());
     Ok(CertificateSource::Kept(offers))
+}
+
+async fn tell(mut told: watch::Receiver<String>, check: Check, cancel: CancellationToken) {
+    loop {
+        check.ready(told.borrow_and_update().clone());
+        if !matches!(cancel.run_until_cancelled(told.changed()).await, Some(Ok(()))) {
+            return;
+        }
+    }
 }
 
 /// What is kept, and the name of the Lease that is needed for it.

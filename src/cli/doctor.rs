@@ -4,13 +4,14 @@ use super::look_ups::LookUpArguments;
 use super::output::{DIM, Format, GREEN, RED, Styled, YELLOW};
 use super::resolve::Ask;
 use super::settings::SettingsArguments;
-use crate::cluster::{self, Check, Client, Doctor, DoctorOptions, Finding, Status, installed_settings};
+use crate::cluster::{self, Check, Client, Connection, Doctor, DoctorOptions, Finding, Status, installed_settings};
 use crate::settings::{self, Certificates, Override, Snapshot, Sources};
 use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How wide the columns are: the longest status and the longest check, and a gap.
@@ -19,12 +20,19 @@ const CHECK: usize = "image indexes".len() + 2;
 
 /// Examines an installation: what is wrong with it, and what mends it.
 ///
-/// Runs from a laptop with a kubeconfig (KUBECONFIG), or in the webhook's own pod. Nothing is changed; one pod is tried under
-/// the API server's dryRun. Without --settings the settings are those of the ConfigMap emissary-webhook-settings.
+/// Runs from a laptop with a kubeconfig (--kubeconfig, KUBECONFIG, ~/.kube/config), or in the webhook's own pod. Nothing is
+/// changed; one pod is tried under the API server's dryRun. Without --settings the settings are those of the ConfigMap
+/// emissary-webhook-settings.
 ///
 /// Exit code 0: nothing is wrong; 1: something is; 2: bad input, or the API server cannot be reached.
 #[derive(Debug, Args)]
 pub(super) struct Examine {
+    /// The kubeconfig that says which API server, and as whom.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig, in place of its current one.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
     /// The namespace that the webhook is installed in.
     #[arg(short, long, value_name = "NAMESPACE", default_value = "emissary-webhook")]
     namespace: String,
@@ -59,9 +67,22 @@ impl Examine {
     }
 
     async fn examine(self) -> anyhow::Result<Exit> {
-        let Self { namespace, service_account, probe_namespace, image, output, settings, look_ups } = self;
-        let client = cluster::connect(None).await.context("set KUBECONFIG, or run in a pod")?;
-        let is_account = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        let Self {
+            kubeconfig,
+            context,
+            namespace,
+            service_account,
+            probe_namespace,
+            image,
+            output,
+            settings,
+            look_ups,
+        } = self;
+        let connection = Connection { kubeconfig: kubeconfig.as_deref(), context: context.as_deref() };
+        let client =
+            cluster::connect(connection).await.context("name a kubeconfig by --kubeconfig, or run in a pod")?;
+        let is_named = kubeconfig.is_some() || context.is_some();
+        let is_account = !is_named && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
         let progress = progress();
         let mut findings = Vec::new();
         let mut add = |finding: Finding| -> anyhow::Result<()> {
@@ -74,7 +95,7 @@ impl Examine {
 
         progress.set_message("settings");
         let sources = settings.sources([])?;
-        let (snapshot, judged) = effective(sources, &client, &namespace, is_account).await?;
+        let (sources, snapshot, judged) = effective(sources, &client, &namespace, is_account).await?;
         let of_server = &snapshot.settings.server;
         let (mut installation, lease) = options(&of_server.self_managed, &client);
         if of_server.self_managed.namespace.is_none() {
@@ -87,7 +108,8 @@ impl Examine {
             is_account,
             probe: probe_namespace,
         };
-        let doctor = Doctor::begin(client, doctor, &snapshot).await.context("KUBECONFIG names the API server")?;
+        let doctor = Doctor::begin(client, doctor, &sources, snapshot);
+        let doctor = doctor.await.context("the kubeconfig, or its context, says which API server that is")?;
         add(Finding::ok("api server", doctor.version()))?;
         add(judged)?;
         for check in Check::ALL {
@@ -95,7 +117,7 @@ impl Examine {
             add(doctor.examine(check).await)?;
         }
         progress.set_message("image");
-        add(sample(image, &snapshot, &look_ups).await?)?;
+        add(sample(image, doctor.snapshot(), &look_ups).await?)?;
         progress.finish_and_clear();
 
         let status = findings.iter().map(|finding| finding.status).max().unwrap_or(Status::Ok);
@@ -108,13 +130,14 @@ impl Examine {
     }
 }
 
-/// The settings that hold, and whether they are valid. Invalid ones are a finding; the rest is examined by the defaults.
+/// The settings that hold, where from, and whether they are valid. Invalid ones are a finding; the rest is examined by the
+/// defaults.
 async fn effective(
     mut sources: Sources,
     client: &Client,
     namespace: &str,
     in_pod: bool,
-) -> anyhow::Result<(Snapshot, Finding)> {
+) -> anyhow::Result<(Sources, Snapshot, Finding)> {
     const CHECK: &str = "settings";
     let mut from = "the command line".to_owned();
     if sources.files.is_empty() {
@@ -141,17 +164,18 @@ async fn effective(
             for problem in said.problems {
                 finding.warn(problem.to_string(), "");
             }
-            Ok((snapshot, finding))
+            Ok((sources, snapshot, finding))
         }
         Err(problems) => {
             let mut finding = Finding::ok(CHECK, "");
             for problem in problems {
                 finding.fail(format!("{from}: {problem}"), "mend the settings: see docs/settings.md");
             }
-            let (snapshot, _) = settings::load(&Sources::default())
+            let sources = Sources::default();
+            let (snapshot, _) = settings::load(&sources)
                 .map_err(|problems| super::settings::report(&problems))
                 .context("the defaults")?;
-            Ok((snapshot, finding))
+            Ok((sources, snapshot, finding))
         }
     }
 }

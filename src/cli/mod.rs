@@ -3,20 +3,25 @@
 mod api_server;
 mod certificates;
 mod config_maps;
+mod cross_check;
 mod demo;
 mod doctor;
+mod from_cluster;
 mod index;
+mod live_review;
 mod look_ups;
 mod objects;
 mod output;
 mod prefetch;
 mod registries;
+mod replay;
 mod resolve;
 mod review;
 mod rewrite;
 mod serve;
 mod settings;
 mod surroundings;
+mod workflow_labels;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -34,7 +39,7 @@ struct Cli {
 enum Verb {
     Serve(serve::Serve),
     Rewrite(rewrite::Rewrite),
-    Review(review::Review),
+    Review(Box<review::Review>),
     #[command(name = "judge-for-a-review", hide = true)]
     Judge(review::Judge),
     Resolve(resolve::Resolve),

@@ -1,5 +1,6 @@
 //! Images that stored templates name, looked up before a pod needs them.
 
+use super::config_maps::InEffect;
 use crate::cluster::watch::Dependencies;
 use crate::cluster::{Ahead, Templates};
 use crate::mutation::PrefetchMetrics;
@@ -7,7 +8,6 @@ use crate::server::{Check, Readiness};
 use emissary_registry::{Prefetch, PrefetchCounts, PrefetchOptions, Resolver};
 use prometheus_client::registry::Registry;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 /// How long readiness waits for what is looked up, the watches included. Then the webhook is ready in any case: registries
@@ -28,8 +28,8 @@ pub(super) fn start(
 }
 
 /// Follows what is stored. The readiness check `prefetch` passes once its images have been tried, or [`WARM`] is over.
-/// `index` ends when the image index of the cluster is in effect.
-pub(super) fn follow(ahead: Ahead, index: JoinHandle<()>, dependencies: &Dependencies, readiness: &Readiness) {
+/// `index` returns when the image index of the cluster is in effect.
+pub(super) fn follow(ahead: Ahead, index: InEffect, dependencies: &Dependencies, readiness: &Readiness) {
     let check = readiness.register("prefetch");
     check.not_ready("images of stored templates are being looked up");
     let until = Instant::now() + WARM;
@@ -40,10 +40,10 @@ pub(super) fn follow(ahead: Ahead, index: JoinHandle<()>, dependencies: &Depende
     });
 }
 
-async fn run(ahead: Ahead, index: JoinHandle<()>, dependencies: Dependencies, check: Check, until: Instant) {
+async fn run(ahead: Ahead, index: InEffect, dependencies: Dependencies, check: Check, until: Instant) {
     // Without the index and the credentials much would be asked for that need not be, or in vain.
     let known = async {
-        let _ = index.await;
+        index.await;
         dependencies.watches.settled(WARM).await
     };
     let _ = timeout_at(until, known).await;

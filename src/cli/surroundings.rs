@@ -4,6 +4,7 @@ use super::api_server::ApiServer;
 use super::config_maps;
 use super::prefetch;
 use super::registries::OperatorCredentials;
+use super::workflow_labels;
 use crate::cluster::{self, watch::Watches};
 use crate::mutation::{Facts, Subject, Surroundings};
 use crate::server::{self, Readiness};
@@ -66,8 +67,9 @@ pub(super) fn surroundings(dependencies: Dependencies<'_>, metrics: &mut Registr
     if let Some(options) = snapshot.prefetch() {
         let prefetch = prefetch::start(resolver.clone(), options, &dependencies, metrics);
         let ahead = cluster::Ahead { settings: settings.clone(), known: Arc::clone(&known), prefetch };
-        prefetch::follow(ahead, index, &dependencies, readiness);
+        prefetch::follow(ahead, index.clone(), &dependencies, readiness);
     }
+    workflow_labels::follow(Arc::clone(&known), settings.clone(), index, &dependencies, readiness);
     let check = readiness.register("cluster");
     tracker.spawn(report_cluster(watches, check, rest.clone()));
     known

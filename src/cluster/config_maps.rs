@@ -32,8 +32,8 @@ const CONFIG_MAPS: Resource = Resource::core("configmaps");
 
 /// What is watched, and for what.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Wanted {
-    role: Role,
+pub(super) struct Wanted {
+    pub(super) role: Role,
     /// `None` is the whole cluster.
     namespace: Option<String>,
     /// `None` where the label says which.
@@ -186,7 +186,7 @@ impl Initial {
 }
 
 impl Wanted {
-    fn target(&self) -> Target {
+    pub(super) fn target(&self) -> Target {
         let Self { role, namespace, name, grants: _ } = self;
         Target {
             name: match role {
@@ -211,7 +211,7 @@ impl Wanted {
     }
 
     /// Those among what is watched that are something else.
-    fn except(&self, own: &str) -> Vec<ObjectName> {
+    pub(super) fn except(&self, own: &str) -> Vec<ObjectName> {
         let object = |name: &str| ObjectName { namespace: own.to_owned(), name: name.to_owned() };
         match self.role {
             Role::Labelled => vec![object(INDEX), object(DEFAULTS)],
@@ -221,8 +221,9 @@ impl Wanted {
     }
 }
 
-/// What the settings ask for. `namespaces` are the only ones with an index of their own; empty for all.
-fn wanted(settings: &Settings, own: &str, namespaces: &[String]) -> HashSet<Wanted> {
+/// What the settings ask for. `own` is the webhook's namespace, `namespaces` are the only ones with an index of their own; empty
+/// for all.
+pub(super) fn wanted(settings: &Settings, own: &str, namespaces: &[String]) -> HashSet<Wanted> {
     let named = |role, namespace: &str, name: &str| Wanted {
         role,
         namespace: Some(namespace.to_owned()),

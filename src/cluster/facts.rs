@@ -5,7 +5,7 @@
 //! | labels of namespaces | always, but in an installation without a ClusterRole | the cluster |
 //! | pull secrets and ServiceAccounts | by `cluster.pullSecrets` | some namespaces, or the cluster |
 //! | LimitRanges | unless `cluster.limitRanges` is false | `cluster.namespaces`, or the cluster |
-//! | labels of Workflows | by `cluster.workflowLabels` | the same |
+//! | labels of Workflows | by `cluster.workflowLabels`, see [`workflows`](super::workflows) | the same |
 //! | platforms of nodes | by `cluster.nodePlatforms` | the cluster |
 //!
 //! Stored templates are watched by [`templates`](super::templates), and no admission asks for them.
@@ -16,26 +16,19 @@
 
 use super::named::Named;
 use super::nodes::{Nodes, Platforms};
-use super::objects::{self, Credentials, SECRET_TYPES, Workflow};
+use super::objects::{self, Credentials, SECRET_TYPES};
 use super::store::{Store, WhenForbidden};
 use super::watch::{self, Dependencies, Target, Watches};
+use super::workflows::Workflows;
 use crate::mutation::{Facts, Kind, Labels, Owner, Subject, Surroundings};
-use crate::settings::{self, NamespaceName, PullSecrets, SecretName};
+use crate::settings::{self, NamespaceName, PullSecrets, WorkflowLabels};
 use emissary_core::outcome::Warning;
 use emissary_core::pod::{LimitRangeItem, Limits};
 use emissary_registry::Keyring;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
-
-/// How long an admission waits for a Workflow that is not known yet.
-const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What the operator's own credentials give to a namespace.
 pub type OperatorKeyring = Arc<dyn Fn(&str) -> Keyring + Send + Sync>;
@@ -57,9 +50,8 @@ pub struct Known {
     scope: SecretScope,
     accounts: Store<Arc<[Box<str>]>>,
     limit_ranges: Store<Arc<[LimitRangeItem]>>,
-    workflows: Option<Store<Workflow>>,
+    workflows: Workflows,
     node_platforms: Platforms,
-    waits: Family<Waited, Counter>,
 }
 
 /// Where pull secrets are read.
@@ -68,11 +60,6 @@ enum SecretScope {
     Nowhere,
     In(Vec<String>),
     Everywhere,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Waited {
-    outcome: &'static str,
 }
 
 impl SecretScope {
@@ -115,15 +102,9 @@ pub fn start(options: Options, dependencies: &Dependencies, registry: &mut Regis
         scope,
         accounts: Store::default(),
         limit_ranges: Store::default(),
-        workflows: cluster.workflow_labels.then(Store::default),
+        workflows: Workflows::new(registry),
         node_platforms: Platforms::default(),
-        waits: Family::default(),
     };
-    registry.register(
-        "workflow_waits",
-        "Pods whose executor depends on their Workflow's labels, by how those were found",
-        known.waits.clone(),
-    );
     registry.register_collector(Box::new(dependencies.watches.clone()));
     let within = within(&cluster);
     let start = |target: Target, sink| {
@@ -132,12 +113,10 @@ pub fn start(options: Options, dependencies: &Dependencies, registry: &mut Regis
     if cluster.namespaces.is_empty() {
         start(objects::NAMESPACES, known.namespaces.sink(objects::labels, WhenForbidden::Keep));
     }
-    for namespace in known.scope.targets() {
-        for (target, fields) in secret_targets(&cluster.pull_secret_names) {
-            let target = Target { namespace: namespace.clone(), fields: Some(fields), ..target };
-            start(target, known.secrets.sink(objects::credentials, WhenForbidden::Forget));
-        }
-        let target = Target { namespace, ..objects::ACCOUNTS };
+    for target in secrets(&cluster) {
+        start(target, known.secrets.sink(objects::credentials, WhenForbidden::Forget));
+    }
+    for target in accounts(&cluster) {
         start(target, known.accounts.sink(objects::account, WhenForbidden::Keep));
     }
     if cluster.node_platforms {
@@ -148,10 +127,9 @@ pub fn start(options: Options, dependencies: &Dependencies, registry: &mut Regis
             let target = Target { namespace: namespace.clone(), ..objects::LIMIT_RANGES };
             start(target, known.limit_ranges.sink(objects::limit_range, WhenForbidden::Keep));
         }
-        if let Some(workflows) = &known.workflows {
-            let target = Target { namespace, ..objects::WORKFLOWS };
-            start(target, workflows.sink(objects::workflow, WhenForbidden::Keep));
-        }
+    }
+    if cluster.workflow_labels == WorkflowLabels::Always {
+        known.workflows.watch(&cluster, dependencies);
     }
     Arc::new(known)
 }
@@ -164,13 +142,25 @@ pub(super) fn within(cluster: &settings::Cluster) -> Vec<Option<String>> {
     }
 }
 
-/// What is watched of a namespace's secrets, and the fields by which: by type, so that no other secret is ever sent; or each
-/// of some names, which a Role can grant.
-fn secret_targets(names: &[SecretName]) -> Vec<(Target, String)> {
-    if names.is_empty() {
-        return SECRET_TYPES.map(|(kind, _, target)| (target, format!("type={kind}"))).into();
-    }
-    names.iter().map(|name| (objects::NAMED_SECRETS, format!("metadata.name={name}"))).collect()
+/// What is watched of secrets: by type, so that no other secret is ever sent; or each of some names, which a Role can grant.
+pub(super) fn secrets(cluster: &settings::Cluster) -> Vec<Target> {
+    let selected = |target: Target, fields: String| Target { fields: Some(fields), ..target };
+    let all: Vec<Target> = match cluster.pull_secret_names.as_slice() {
+        [] => SECRET_TYPES.map(|(kind, _, target)| selected(target, format!("type={kind}"))).into(),
+        names => names.iter().map(|name| selected(objects::NAMED_SECRETS, format!("metadata.name={name}"))).collect(),
+    };
+    let places = SecretScope::of(cluster).targets().into_iter();
+    places
+        .flat_map(|namespace| {
+            all.clone().into_iter().map(move |target| Target { namespace: namespace.clone(), ..target })
+        })
+        .collect()
+}
+
+/// What is watched of ServiceAccounts, for the pull secrets that they name.
+pub(super) fn accounts(cluster: &settings::Cluster) -> Vec<Target> {
+    let places = SecretScope::of(cluster).targets().into_iter();
+    places.map(|namespace| Target { namespace, ..objects::ACCOUNTS }).collect()
 }
 
 impl Known {
@@ -221,30 +211,19 @@ impl Known {
         (!ranges.is_empty()).then(|| Arc::new(Limits::of(ranges.iter().flat_map(|items| items.iter()))))
     }
 
-    async fn await_workflow(&self, namespace: &str, owner: &Owner) -> Option<Labels> {
-        let count = |outcome| {
-            self.waits.get_or_create(&Waited { outcome }).inc();
-        };
-        let Some(workflows) = &self.workflows else {
-            count("not-watched");
-            return None;
-        };
-        let until = Instant::now() + PATIENCE;
-        let mut outcome = "known";
-        loop {
-            // Before looking, so that no change is missed.
-            let changed = workflows.changed();
-            let found = workflows.get(namespace, &owner.name).filter(|workflow| *workflow.uid == *owner.uid);
-            if let Some(Workflow { labels, .. }) = found {
-                count(outcome);
-                return Some(labels);
-            }
-            outcome = "waited";
-            if timeout_at(until, changed).await.is_err() {
-                count("unknown");
-                return None;
-            }
-        }
+    /// Has the labels of Workflows watched from now on.
+    pub fn watch_workflows(&self, cluster: &settings::Cluster, dependencies: &Dependencies) {
+        self.workflows.watch(cluster, dependencies);
+    }
+
+    /// Returns once the labels of Workflows are known, or it is clear that they will not be before somebody mends something.
+    pub async fn workflows_settled(&self) {
+        self.workflows.settled().await;
+    }
+
+    /// Which watches of Workflows are not in step, for people; nothing where all are.
+    pub fn workflows_behind(&self) -> Vec<String> {
+        self.workflows.behind()
     }
 }
 
@@ -271,7 +250,7 @@ impl Surroundings for Known {
         namespace: &'s str,
         owner: &'s Owner,
     ) -> Pin<Box<dyn Future<Output = Option<Labels>> + Send + 's>> {
-        Box::pin(self.await_workflow(namespace, owner))
+        Box::pin(self.workflows.labels(namespace, owner))
     }
 }
 
@@ -296,6 +275,7 @@ mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use serde_json::{Value, json};
+    use std::time::Duration;
 
     const SECRETS: &str = "/api/v1/namespaces/team-a/secrets";
     const ALL_PATHS: [&str; 5] = [
@@ -310,7 +290,7 @@ mod tests {
         settings::Cluster {
             pull_secrets: PullSecrets::NamedNamespaces,
             pull_secret_namespaces: vec!["team-a".parse().unwrap()],
-            workflow_labels: true,
+            workflow_labels: WorkflowLabels::Always,
             ..settings::Cluster::default()
         }
     }
@@ -454,28 +434,5 @@ mod tests {
         let owner = Owner { name: "w".to_owned(), uid: "u".to_owned() };
         assert!(known.workflow_labels("team-a", &owner).await.is_none());
         assert_eq!(asked(), [2, 4, 2, 2, 2]);
-    }
-
-    #[tokio::test]
-    async fn a_workflow_that_comes_late_is_waited_for_but_not_long() {
-        let fake = Fake::start().await;
-        let (known, _) = started(&fake).await;
-        let workflow =
-            |uid: &str| json!({"metadata": {"namespace": "team-a", "name": "w", "uid": uid, "labels": {"e": "pns"}}});
-        let path = "/apis/argoproj.io/v1alpha1/workflows";
-        let owner = Owner { name: "w".to_owned(), uid: "second".to_owned() };
-        fake.put(path, workflow("first"));
-        let began = Instant::now();
-        assert!(known.workflow_labels("team-a", &owner).await.is_none(), "a namesake of before is not it");
-        assert!(began.elapsed() >= PATIENCE);
-        let late = async {
-            tokio::time::sleep(Duration::from_millis(30)).await;
-            fake.put(path, workflow("second"));
-        };
-        let (labels, ()) = tokio::join!(known.workflow_labels("team-a", &owner), late);
-        assert_eq!(labels.as_deref(), Some([("e".to_owned(), "pns".to_owned())].as_slice()));
-        assert!(known.workflow_labels("team-a", &owner).await.is_some());
-        let count = |outcome| known.waits.get_or_create(&Waited { outcome }).get();
-        assert_eq!(["known", "waited", "unknown", "not-watched"].map(count), [1, 1, 1, 0]);
     }
 }

@@ -11,13 +11,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::MANAGER;
+use super::events::{Event, Recorder, Regarding, Severity};
+use crate::metrics::Declare as _;
 
 /// `leaseDurationSeconds`: how long after its last sign of life a holder is given up.
 const DURATION: Duration = Duration::from_secs(15);
@@ -43,43 +47,75 @@ pub struct LeaseOptions {
     pub identity: String,
 }
 
+/// What is counted of it.
+#[derive(Debug, Clone, Default)]
+pub struct LeaseMetrics {
+    held: Gauge,
+    failures: Counter,
+}
+
+impl LeaseMetrics {
+    /// Declares the metrics in `registry`, under whatever prefix it has.
+    pub fn register(registry: &mut Registry) -> Self {
+        Self {
+            held: registry.declare("lease_held", "Whether this replica writes certificate and caBundle"),
+            failures: registry.declare(
+                "lease_failures",
+                "Times that the Lease could not be looked at or written, as where that is forbidden",
+            ),
+        }
+    }
+}
+
 /// Whether this process holds the Lease. Cloning gives another handle.
 #[derive(Debug, Clone)]
-pub struct Lease(watch::Receiver<Option<Instant>>);
+pub struct Lease {
+    until: watch::Receiver<Option<Instant>>,
+    told: watch::Receiver<String>,
+}
 
 impl Lease {
-    /// Starts to compete for the Lease, until `cancel`. `held` shows 1 while it is held here.
+    /// Starts to compete for the Lease, until `cancel`.
     pub fn start(
         client: Client,
         options: LeaseOptions,
-        held: Gauge,
+        metrics: LeaseMetrics,
+        recorder: Recorder,
         tracker: &TaskTracker,
         cancel: CancellationToken,
     ) -> Self {
         let (until, receiver) = watch::channel(None);
+        let (tell, told) = watch::channel("not looked at yet".to_owned());
         let candidate = Candidate {
             api: Api::namespaced(client, &options.namespace),
             options,
             observed: None,
             until,
-            held,
+            tell,
+            metrics,
+            recorder,
             problem: None,
         };
         tracker.spawn(candidate.run(cancel));
-        Self(receiver)
+        Self { until: receiver, told }
     }
 
     /// Whether the Lease is held at this moment, and will be for some seconds unless it is let go.
     pub fn is_held(&self) -> bool {
-        self.0.borrow().is_some_and(|until| Instant::now() < until)
+        self.until.borrow().is_some_and(|until| Instant::now() < until)
     }
 
     /// Returns when it was renewed, taken or lost.
     pub async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
+        if self.until.changed().await.is_err() {
             // Nobody competes any more.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Who holds it, or why that is not known and what mends it: for people, to read or to wait on.
+    pub fn told(&self) -> watch::Receiver<String> {
+        self.told.clone()
     }
 }
 
@@ -108,7 +144,9 @@ struct Candidate {
     options: LeaseOptions,
     observed: Option<Observed>,
     until: watch::Sender<Option<Instant>>,
-    held: Gauge,
+    tell: watch::Sender<String>,
+    metrics: LeaseMetrics,
+    recorder: Recorder,
     problem: Option<String>,
 }
 
@@ -122,13 +160,14 @@ impl Candidate {
             match tried {
                 None => break,
                 Some(Ok(Ok(()))) => self.problem = None,
-                Some(Ok(Err(error))) => self.failed(&error),
-                Some(Err(_)) => self.observed = None,
+                Some(Ok(Err(error))) => self.failed(self.refused(&error)),
+                Some(Err(_)) => self.failed("the API server did not answer in time".to_owned()),
             }
             if self.until.borrow().is_some_and(|until| Instant::now() >= until) {
                 tracing::warn!(lease = self.options.name, "the lease is lost: it was not renewed in time");
                 self.hold(None);
             }
+            self.say();
         }
         self.let_go().await;
     }
@@ -218,23 +257,62 @@ impl Candidate {
 
     fn hold(&mut self, until: Option<Instant>) {
         let before = self.until.send_replace(until);
-        self.held.set(i64::from(until.is_some()));
+        self.metrics.held.set(i64::from(until.is_some()));
         if before.is_some() != until.is_some() {
             tracing::info!(lease = self.options.name, held = until.is_some(), "the lease has changed hands");
         }
     }
 
     /// Said once a problem. A holder stays one until its time is over.
-    fn failed(&mut self, error: &kube::Error) {
+    fn failed(&mut self, problem: String) {
         self.observed = None;
-        let problem = error.to_string();
+        self.metrics.failures.inc();
         if self.problem.as_ref() != Some(&problem) {
             let LeaseOptions { namespace, name, identity: _ } = &self.options;
-            let mend =
-                "grant get, create, update and patch on leases.coordination.k8s.io of this name where it is forbidden";
-            tracing::warn!(namespace, lease = name, problem, mend, "cannot compete for the lease");
+            tracing::warn!(namespace, lease = name, problem, "cannot compete for the lease");
+            let regarding = Regarding {
+                api_version: "coordination.k8s.io/v1",
+                kind: "Lease",
+                namespace: Some(namespace.clone()),
+                name: name.clone(),
+                // It may not be there, or not for us to see.
+                uid: None,
+            };
+            let (reason, action, note) = ("LeaseUnavailable", "Compete", problem.clone());
+            self.recorder.record(Event { regarding, severity: Severity::Warning, reason, action, note });
             self.problem = Some(problem);
         }
+    }
+
+    /// What the API server did not let us do, and what mends it.
+    fn refused(&self, error: &kube::Error) -> String {
+        let LeaseOptions { namespace, name, identity: _ } = &self.options;
+        match error {
+            kube::Error::Api(status) if status.is_forbidden() => format!(
+                "Lease {namespace}/{name} may not be kept: grant get, create, update and patch on \
+                 leases.coordination.k8s.io named {name}"
+            ),
+            kube::Error::Api(status) => format!("Lease {namespace}/{name} cannot be kept: {}", status.message),
+            _ => format!("Lease {namespace}/{name} cannot be kept: the API server is not to be reached"),
+        }
+    }
+
+    fn say(&self) {
+        let seen = self.observed.as_ref().and_then(|seen| seen.record.spec.as_ref()?.holder_identity.as_deref());
+        let text = match (&self.problem, self.until.borrow().is_some(), seen) {
+            (Some(problem), true, _) => format!("held here, for a moment yet: {problem}"),
+            (Some(problem), false, _) => format!("certificate and caBundle are not kept from here: {problem}"),
+            (None, true, _) => "held here".to_owned(),
+            (None, false, Some(holder)) => format!("held by {holder}"),
+            (None, false, None) => "held by nobody".to_owned(),
+        };
+        self.tell.send_if_modified(|told| {
+            let differs = *told != text;
+            if differs {
+                *told = text;
+            }
+            differs
+        });
     }
 
     /// So that another need not wait.

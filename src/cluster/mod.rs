@@ -13,9 +13,11 @@ mod named;
 mod nodes;
 mod objects;
 mod registration;
+mod review;
 mod store;
 mod templates;
 pub mod watch;
+mod workflows;
 
 pub use certificate::{CertificateMetrics, CertificateOptions, keep_certificate};
 pub use config_maps::{ConfigMaps, Initial};
@@ -23,8 +25,9 @@ pub use doctor::{Check, Doctor, DoctorOptions, Finding, Status, Unreachable, ins
 pub use events::{Event, EventMetrics, Recorder, Regarding, Severity};
 pub use facts::{Known, OperatorKeyring, Options, start, told};
 pub use kube::Client;
-pub use lease::{Lease, LeaseOptions};
+pub use lease::{Lease, LeaseMetrics, LeaseOptions};
 pub use registration::ServiceName;
+pub use review::{ReviewReader, Subjects, Unread};
 pub use templates::{Ahead, Templates};
 
 /// The label by which all objects of an installation are found.
@@ -48,23 +51,33 @@ pub enum ConnectError {
     Client(#[source] kube::Error),
 }
 
-/// Connects to the API server that a kubeconfig names; without one to that of the usual kubeconfig, or of the pod's service
-/// account. Nothing is sent yet.
+/// Which API server, and as whom, as `kubectl` has it. All absent: the usual kubeconfig's current context, or the pod's service
+/// account.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Connection<'a> {
+    /// The kubeconfig.
+    pub kubeconfig: Option<&'a Path>,
+    /// A context of it, in place of its current one.
+    pub context: Option<&'a str>,
+}
+
+/// Connects to an API server. Nothing is sent yet.
 ///
 /// # Errors
 /// [`ConnectError`].
-pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
-    let config = match kubeconfig {
-        None => Config::infer().await.map_err(|error| ConnectError::Configuration(error.into())),
-        Some(file) => of_file(file).await,
-    };
-    Client::try_from(config?).map_err(ConnectError::Client)
-}
-
-async fn of_file(file: &Path) -> Result<Config, ConnectError> {
+pub async fn connect(connection: Connection<'_>) -> Result<Client, ConnectError> {
     let wrong = |error: KubeconfigError| ConnectError::Configuration(error.into());
-    let read = Kubeconfig::read_from(file).map_err(wrong)?;
-    Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.map_err(wrong)
+    let Connection { kubeconfig, context } = connection;
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let config = match (kubeconfig, context) {
+        (None, None) => Config::infer().await.map_err(|error| ConnectError::Configuration(error.into()))?,
+        (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(wrong)?,
+        (Some(file), _) => {
+            let read = Kubeconfig::read_from(file).map_err(wrong)?;
+            Config::from_custom_kubeconfig(read, &options).await.map_err(wrong)?
+        }
+    };
+    Client::try_from(config).map_err(ConnectError::Client)
 }
 
 /// An error and what caused it, for a log line.

@@ -44,19 +44,9 @@ impl Templates {
     pub fn follow(ahead: Ahead, dependencies: &Dependencies) -> Self {
         let snapshot = ahead.settings.snapshot();
         let cluster = &snapshot.settings.cluster;
-        let mut handles = Vec::new();
-        for (kind, is_namespaced, target) in objects::TEMPLATES {
-            let places = match is_namespaced {
-                true => within(cluster),
-                // Those of the cluster are not an installation's that serves some namespaces only.
-                false if cluster.namespaces.is_empty() => vec![None],
-                false => Vec::new(),
-            };
-            for namespace in places {
-                let noted = Noted { kind, names: HashSet::new(), ahead: ahead.clone() };
-                handles.push(watch::start(Target { namespace, ..target.clone() }, Box::new(noted), dependencies));
-            }
-        }
+        let noted = |kind| Box::new(Noted { kind, names: HashSet::new(), ahead: ahead.clone() });
+        let start = |(kind, target)| watch::start(target, noted(kind), dependencies);
+        let handles = stored(cluster).into_iter().map(start).collect();
         Self { ahead, handles }
     }
 
@@ -91,6 +81,17 @@ impl Templates {
             tokio::time::sleep(REST).await;
         }
     }
+}
+
+/// What is watched of them. Those of the cluster are not an installation's that serves some namespaces only.
+pub(super) fn stored(cluster: &settings::Cluster) -> Vec<(workflow::Kind, Target)> {
+    let kinds = objects::TEMPLATES.into_iter();
+    let kinds = kinds.filter(|(_, is_namespaced, _)| *is_namespaced || cluster.namespaces.is_empty());
+    kinds
+        .flat_map(|(kind, _, target)| {
+            within(cluster).into_iter().map(move |namespace| (kind, Target { namespace, ..target.clone() }))
+        })
+        .collect()
 }
 
 /// The names of the objects of a kind.

@@ -19,7 +19,7 @@
 //! It is one file because a list, the watch that follows it, and what is done about failures share their state.
 
 mod object;
-mod read;
+pub(super) mod read;
 mod state;
 
 pub use object::{Object, Unreadable};
@@ -126,11 +126,14 @@ impl Target {
         Self { name, resource, namespace: None, labels: None, fields: None, metadata_only: true }
     }
 
+    /// The name of the only object that is watched, where there is only one.
+    pub(super) fn only(&self) -> Option<&str> {
+        self.fields.iter().flat_map(|fields| fields.split(',')).find_map(|field| field.strip_prefix("metadata.name="))
+    }
+
     /// Where, for people: the namespace, and the object's name where only one is watched; `None` for the whole cluster.
     fn scope(&self) -> Option<String> {
-        let only =
-            self.fields.iter().flat_map(|fields| fields.split(',')).find_map(|f| f.strip_prefix("metadata.name="));
-        match (&self.namespace, only) {
+        match (&self.namespace, self.only()) {
             (None, None) => None,
             (Some(one), None) => Some(one.clone()),
             (None, Some(one)) => Some(one.to_owned()),

@@ -1,9 +1,9 @@
+use crate::metrics::encode_gauges;
 use emissary_registry::{Counts, Prefetch, PrefetchCounts, Resolver};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
 
 /// The resolver's counts as metrics, read when they are scraped.
@@ -55,11 +55,7 @@ impl Collector for LookUpMetrics {
             ("look_up_tags", "Tags whose digest is remembered", tags),
             ("look_up_memory_bytes", "Memory of what is remembered, about", bytes),
         ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        Ok(())
+        encode_gauges(&mut encoder, gauges)
     }
 }
 
@@ -87,10 +83,7 @@ impl Collector for PrefetchMetrics {
             ("prefetch_waiting", "Of these, those that wait for their turn", waiting),
             ("prefetch_given_up", "Of these, those that could not be found", given_up),
         ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
+        encode_gauges(&mut encoder, gauges)?;
         let help = "Images of stored templates by what became of them: looked up ahead, or one too many";
         let mut family = encoder.encode_descriptor("prefetched", help, None, MetricType::Counter)?;
         for (outcome, count) in [("found", found), ("failed", failed), ("left-out", left_out)] {

@@ -6,8 +6,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use tokio::time::Instant;
+
+use crate::metrics::Declare as _;
 
 /// What the HTTPS listener counts. The plain port, which serves these figures, is not among them.
 #[derive(Clone, Debug)]
@@ -55,64 +57,38 @@ pub(super) struct Answered {
 impl Metrics {
     /// Declares the metrics in `registry`, under whatever prefix it has.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            connections_open: Gauge::default(),
-            connections_accepted: Counter::default(),
-            connections_rejected: Family::default(),
-            connection_limit_reached: Counter::default(),
-            accept_failures: Counter::default(),
-            requests: Family::default(),
-            // From a warm admission's fraction of a millisecond to the API server's longest patience.
-            request_duration: Histogram::new([
-                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-            ]),
-            panics: Counter::default(),
-            certificate_expiry: Gauge::default(),
-            certificate_reloads: Counter::default(),
-            certificate_reload_failures: Counter::default(),
-        };
-        registry.register("connections_open", "HTTPS connections open now", metrics.connections_open.clone());
-        registry.register("connections_accepted", "HTTPS connections accepted", metrics.connections_accepted.clone());
-        registry.register(
-            "connections_rejected",
-            "HTTPS connections closed because the client did not keep to the protocol or its time",
-            metrics.connections_rejected.clone(),
-        );
-        registry.register(
-            "connection_limit_reached",
-            "Times that accepting had to wait because as many connections as allowed were open",
-            metrics.connection_limit_reached.clone(),
-        );
-        registry.register(
-            "accept_failures",
-            "Failures to accept a connection, as when file descriptors run out",
-            metrics.accept_failures.clone(),
-        );
-        registry.register("requests", "HTTPS requests, by class of status", metrics.requests.clone());
-        registry.register_with_unit(
-            "request_duration",
-            "From the end of a request's head to the start of its answer",
-            Unit::Seconds,
-            metrics.request_duration.clone(),
-        );
-        registry.register("panics", "Requests that ended in a bug of ours", metrics.panics.clone());
-        registry.register_with_unit(
-            "certificate_expiry_timestamp",
-            "When the certificate being served expires, since the Unix epoch",
-            Unit::Seconds,
-            metrics.certificate_expiry.clone(),
-        );
-        registry.register(
-            "certificate_reloads",
-            "New certificates taken into service",
-            metrics.certificate_reloads.clone(),
-        );
-        registry.register(
-            "certificate_reload_failures",
-            "Changed certificate files that were not taken into service",
-            metrics.certificate_reload_failures.clone(),
-        );
-        metrics
+        Self {
+            connections_open: registry.declare("connections_open", "HTTPS connections open now"),
+            connections_accepted: registry.declare("connections_accepted", "HTTPS connections accepted"),
+            connections_rejected: registry.declare(
+                "connections_rejected",
+                "HTTPS connections closed because the client did not keep to the protocol or its time",
+            ),
+            connection_limit_reached: registry.declare(
+                "connection_limit_reached",
+                "Times that accepting had to wait because as many connections as allowed were open",
+            ),
+            accept_failures: registry
+                .declare("accept_failures", "Failures to accept a connection, as when file descriptors run out"),
+            requests: registry.declare("requests", "HTTPS requests, by class of status"),
+            request_duration: registry.declare_seconds(
+                "request_duration",
+                "From the end of a request's head to the start of its answer",
+                // From a warm admission's fraction of a millisecond to the API server's longest patience.
+                Histogram::new([
+                    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+                ]),
+            ),
+            panics: registry.declare("panics", "Requests that ended in a bug of ours"),
+            certificate_expiry: registry.declare_seconds(
+                "certificate_expiry_timestamp",
+                "When the certificate being served expires, since the Unix epoch",
+                Gauge::default(),
+            ),
+            certificate_reloads: registry.declare("certificate_reloads", "New certificates taken into service"),
+            certificate_reload_failures: registry
+                .declare("certificate_reload_failures", "Changed certificate files that were not taken into service"),
+        }
     }
 
     pub(super) fn reject(&self, reason: Reason) {

@@ -95,6 +95,17 @@ pub(super) fn parse(object: &ObjectName, map: &ConfigMap) -> (ControllerLayer, V
     (layer, index_file::first(problems))
 }
 
+/// The fields of a controller's ConfigMap that would count here, were it named in the settings.
+pub fn counting_fields(object: &ObjectName, map: &ConfigMap) -> Vec<&'static str> {
+    let fields = Fields::read(object, map, &mut Vec::new());
+    FIELDS.into_iter().filter(|field| fields.get(field).is_some()).collect()
+}
+
+/// Whether a controller's ConfigMap has everything in one key, and not a key for each field.
+pub fn is_one_key(map: &ConfigMap) -> bool {
+    map.data.contains_key("config")
+}
+
 /// The fields of either encoding, each with the text that it stands in.
 struct Fields<'a>(BTreeMap<&'static str, (Node, &'a str)>);
 

@@ -1,6 +1,6 @@
 //! A ConfigMap with image index entries: its keys, each parsed apart.
 
-use super::composer::merge;
+use super::composer::{LONGEST_MAP, merge};
 use super::feed::{ConfigMap, ObjectName};
 use super::held::Held;
 use super::index_file::{self, IndexFile};
@@ -93,6 +93,13 @@ impl IndexMap {
         let of_keys = self.keys.values().flat_map(|key| &key.held.problems);
         self.overfull.iter().chain(of_keys).chain(&self.duplicates).take(index_file::MOST_PROBLEMS)
     }
+}
+
+/// How many entries a ConfigMap of the operator's has that could count, whichever come before them.
+pub fn count_entries(object: &ObjectName, map: &ConfigMap) -> usize {
+    let mut index = IndexMap::default();
+    index.update(object, map, LONGEST_MAP);
+    index.files().map(|file| file.index.len()).sum()
 }
 
 /// How messages call one key of a ConfigMap.

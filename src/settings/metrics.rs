@@ -1,9 +1,9 @@
 use super::feed::Role;
 use super::watch::Watch;
+use crate::metrics::{encode_gauges, gauge};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
 
 /// What is in effect and what is not, read when it is scraped.
@@ -41,14 +41,6 @@ impl Collector for SettingsMetrics {
             ),
             ("image_index_entries", "Entries of the operator's image index", snapshot.index.len()),
         ];
-        for (name, help, count) in gauges {
-            let gauge = gauge(count);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        Ok(())
+        encode_gauges(&mut encoder, gauges)
     }
-}
-
-fn gauge(count: usize) -> ConstGauge<i64> {
-    ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX))
 }

@@ -24,20 +24,22 @@ mod tree;
 mod values;
 mod watch;
 
+pub use argo::{counting_fields, is_one_key};
 pub use document::{print, reference, schema};
 pub use feed::{ConfigMap, Feed, ObjectName, Role};
 pub use index_file::{IndexFile, parse_index, read_index};
+pub use index_map::count_entries;
 pub use layers::{Override, VARIABLE_PREFIX};
 pub use metrics::SettingsMetrics;
 pub use options::{
     Admission, Certificates, Cluster, ClusterEnabled, Controller, CredentialProviders, DryRunReport, Executor,
     ExecutorName, Executors, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode, Overridable, Overrides, OwnIndexes,
-    Pin, PrivateNetworks, Profile, PullPolicy, PullSecrets, Registry, Rewrite, SelfManaged, Server, Settings,
-    WorkflowKind, Workflows,
+    Pin, PrivateNetworks, Profile, PullPolicy, PullSecrets, Record, Registry, Review, Rewrite, SelfManaged, Server,
+    Settings, WorkflowKind, WorkflowLabels, Workflows,
 };
 pub use report::{ObjectProblem, Report};
-pub use snapshot::{Belonging, Decisions, Snapshot, Sources, load, shipped_index};
+pub use snapshot::{Belonging, Configured, Decisions, Snapshot, Sources, load, load_with, shipped_index};
 pub use values::{
-    ImageAliases, ImageName, NamePattern, NamespaceName, Network, Period, RegistryHost, SecretName, Size,
+    ImageAliases, ImageName, NamePattern, NamespaceName, Network, Period, RegistryHost, SecretName, Size, StandardName,
 };
 pub use watch::Watch;

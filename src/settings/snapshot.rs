@@ -1,9 +1,10 @@
 //! What is in effect, all of one moment.
 
 use super::composer::Composer;
+use super::feed::{ConfigMap, ObjectName, Role};
 use super::index_file;
 use super::layers::Override;
-use super::options::Settings;
+use super::options::{Controller, Settings};
 use super::report::Report;
 use super::rules::{Made, OfController, prefetch_options, registry_options};
 use super::tree::Node;
@@ -70,6 +71,30 @@ pub struct Decisions<'a> {
     pub indexes: Indexes<'a>,
     /// Whose it is.
     pub belonging: Belonging,
+}
+
+/// What the configuration of one workflow controller comes to.
+#[derive(Debug, Clone, Copy)]
+pub struct Configured<'a> {
+    /// What the settings say of it.
+    pub controller: &'a Controller,
+    /// Its instance ID, empty where it has none.
+    pub instance_id: &'a str,
+    /// How many entries its `images` have.
+    pub images: usize,
+    /// How pods of its Workflows are rewritten.
+    pub pod: &'a pod::Options,
+}
+
+impl Configured<'_> {
+    /// Whether an object might belong to this one and to another.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.controller.managed_namespaces, &other.controller.managed_namespaces);
+        let shared =
+            |one: &NamePattern| theirs.iter().any(|other| one.matches(other.as_str()) || other.matches(one.as_str()));
+        let apart = !ours.is_empty() && !theirs.is_empty() && !ours.iter().any(shared);
+        self.instance_id == other.instance_id && !apart
+    }
 }
 
 /// Which of the workflow controllers that the settings name an object belongs to.
@@ -140,6 +165,17 @@ impl Snapshot {
         of_controllers.chain([&self.made]).any(|made| made.pod.executors.depends_on_labels())
     }
 
+    /// What the configuration of each workflow controller comes to, in the order of the settings.
+    pub fn controllers(&self) -> impl Iterator<Item = Configured<'_>> {
+        let both = self.settings.controllers.iter().zip(&self.controllers);
+        both.map(|(controller, Controlled { instance_id, managed_namespaces: _, images, made })| Configured {
+            controller,
+            instance_id,
+            images: images.len(),
+            pod: &made.pod,
+        })
+    }
+
     /// How images are looked up; roots, proxies and the clock are the caller's to add.
     pub fn registry(&self) -> emissary_registry::Options {
         registry_options(&self.settings.registry)
@@ -196,6 +232,20 @@ pub fn shipped_index() -> Arc<ImageIndex> {
 /// (an image that two index files name) is in the report.
 pub fn load(sources: &Sources) -> Result<(Snapshot, Report), Vec<Problem>> {
     Composer::start(sources).map(|(_, snapshot, report)| (snapshot, report))
+}
+
+/// The same with ConfigMaps, as they are in effect in a webhook that has just started to follow them.
+///
+/// # Errors
+/// As [`load`]. What is wrong with a ConfigMap is in the report.
+pub fn load_with(
+    sources: &Sources,
+    maps: impl IntoIterator<Item = ((Role, ObjectName), ConfigMap)>,
+) -> Result<(Snapshot, Report), Vec<Problem>> {
+    let (mut composer, before, _) = Composer::start(sources)?;
+    let changes = maps.into_iter().map(|(key, map)| (key, Some(map))).collect();
+    let (snapshot, report) = composer.refresh(changes);
+    Ok((snapshot.unwrap_or(before), report))
 }
 
 #[cfg(test)]

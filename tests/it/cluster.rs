@@ -14,6 +14,7 @@
 mod certificates;
 mod creation;
 mod doctor;
+mod executors;
 mod facts;
 mod harness;
 mod limits;
@@ -21,6 +22,7 @@ mod neighbours;
 mod outage;
 mod prefetch;
 mod registration;
+mod review;
 mod rolling;
 mod sources;
 mod tenants;

@@ -12,6 +12,7 @@ mod figures;
 mod index;
 mod manifests;
 mod messages;
+mod node;
 mod oracle;
 mod oracles;
 mod rendering;

@@ -8,6 +8,7 @@ mod applied;
 mod files;
 mod generated;
 mod metrics;
+mod modes;
 mod policy;
 mod rendered;
 mod rights;
@@ -22,7 +23,7 @@ use serde_json::Value;
 
 pub(crate) use policy::put_policy_in_force;
 
-const CHART: &str = "charts/emissary-webhook";
+pub(crate) const CHART: &str = "charts/emissary-webhook";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -33,7 +34,7 @@ fn read(path: &str) -> String {
 }
 
 /// The YAML documents of a text.
-fn documents(text: &str) -> Vec<Value> {
+pub(crate) fn documents(text: &str) -> Vec<Value> {
     let documents = manifest::read([PathBuf::from(manifest::STDIN)], text.as_bytes());
     documents.map(|document| document.unwrap_or_else(|problem| panic!("{problem}")).value).collect()
 }

@@ -1,8 +1,6 @@
 //! `cargo xtask cluster`: the control plane of the tests, kept running for a developer, with the webhook registered.
 
-mod image;
 mod installation;
-mod node;
 mod webhook;
 
 use std::fs::{self, Permissions};
@@ -12,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context as _, bail};
-use test_cluster::{Assets, ControlPlane, Options, Processes};
+use test_cluster::{Assets, ControlPlane, Node, Options, Processes};
 
 use crate::components::cache_folder;
 use crate::debian::{create, remove};
 use crate::progress::Progress;
-use crate::{kubernetes, shell};
+use crate::{kubernetes, node, shell};
 
 /// Whether pods run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +45,7 @@ pub(crate) fn up(pods: Pods, webhook: Webhook) -> anyhow::Result<ExitCode> {
     create(&cache)?;
     let folder = folder()?;
     let runs = !Processes::of(&folder, &[]).running().is_empty();
-    let as_it_runs = (node::mark(&folder).exists(), installation::mark(&folder).exists());
+    let as_it_runs = (Node::of(&folder).is_some(), installation::mark(&folder).exists());
     if runs && as_it_runs != (pods == Pods::Run, webhook == Webhook::OnTheNode) {
         bail!("one with other options runs; cargo xtask cluster down stops it");
     }
@@ -74,7 +72,10 @@ pub(crate) fn up(pods: Pods, webhook: Webhook) -> anyhow::Result<ExitCode> {
     };
     let settings = match webhook {
         Webhook::Beside => webhook::up(&control_plane, &folder, &progress)?.display().to_string(),
-        Webhook::OnTheNode => installation::up(&control_plane, &folder, &cache, &progress)?.to_owned(),
+        Webhook::OnTheNode => {
+            let node = Node::of(&folder).context("there is no node to run it on")?;
+            installation::up(&control_plane, &node, &progress)?.to_owned()
+        }
     };
     progress.end(&format!("{} answers; the webhook goes by {settings}", control_plane.server()));
     println!("export KUBECONFIG={}", shell::word(&control_plane.kubeconfig())?);
@@ -89,32 +90,37 @@ fn start(
     cache: &Path,
     progress: &Progress,
 ) -> anyhow::Result<ControlPlane> {
-    let options = match pods {
-        Pods::StayPending => Options { scheduler: true, ..Options::default() },
+    let control_plane = match pods {
+        Pods::StayPending => {
+            progress.step("starting the control plane");
+            ControlPlane::start(assets, folder, &Options { scheduler: true, ..Options::default() })?
+        }
         Pods::Run => {
-            node::prepare(folder)?;
-            node::options()
+            let programs = node::programs(cache, progress)?;
+            progress.step("starting the control plane and a node");
+            Node::start(assets, &programs, folder)?.0
         }
     };
-    kubectl(assets, folder, &options.prefix)?;
-    progress.step("starting the control plane");
-    let control_plane = ControlPlane::start(assets, folder, &options)?;
+    kubectl(assets, folder)?;
     apply(&control_plane, include_str!("../../tests/cluster/crds.yaml"))?;
-    if pods == Pods::Run {
-        node::up(&control_plane, assets, folder, cache, progress)?;
-    }
     Ok(control_plane)
 }
 
 /// `bin/kubectl`, alone in its folder, so that nothing else of the shell's is hidden; it goes where the API server is.
-fn kubectl(assets: &Assets, folder: &Path, prefix: &[String]) -> anyhow::Result<()> {
+/// Beside a node also `bin/on-node`, for any other command.
+fn kubectl(assets: &Assets, folder: &Path) -> anyhow::Result<()> {
     let (program, file) = (assets.program("kubectl"), folder.join("bin/kubectl"));
-    if prefix.is_empty() {
+    let Some(node) = Node::of(folder) else {
         return symlink(program, file).context("cannot link kubectl");
+    };
+    let enter = node.prefix().join(" ");
+    let kubectl = format!("{enter} {}", shell::word(&program)?);
+    for (file, command) in [(file, kubectl), (folder.join("bin/on-node"), enter)] {
+        let script = format!("#!/bin/sh\nexec {command} \"$@\"\n");
+        fs::write(&file, script).with_context(|| format!("cannot write {}", file.display()))?;
+        fs::set_permissions(&file, Permissions::from_mode(0o755)).context("cannot make a script a program")?;
     }
-    let script = format!("#!/bin/sh\nexec {} {} \"$@\"\n", prefix.join(" "), shell::word(&program)?);
-    fs::write(&file, script).context("cannot write kubectl")?;
-    fs::set_permissions(&file, Permissions::from_mode(0o755)).context("cannot make kubectl a program")
+    Ok(())
 }
 
 /// Stops everything and removes what it wrote.
@@ -156,14 +162,11 @@ fn folder() -> anyhow::Result<PathBuf> {
 }
 
 fn prefix(folder: &Path) -> Vec<String> {
-    if node::mark(folder).exists() { node::prefix() } else { Vec::new() }
+    Node::of(folder).map(|node| node.prefix()).unwrap_or_default()
 }
 
 fn clear(folder: &Path) -> anyhow::Result<()> {
-    if node::mark(folder).exists() {
-        node::down(folder, &cache_folder()?)?;
-    }
-    Processes::of(folder, &[]).stop().with_context(|| format!("cannot stop what {} lists", folder.display()))?;
+    Node::stop(folder).with_context(|| format!("cannot stop what {} lists", folder.display()))?;
     remove(folder)
 }
 

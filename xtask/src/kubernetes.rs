@@ -151,7 +151,10 @@ fn version(go_mod: &str) -> anyhow::Result<String> {
 }
 
 /// Tells the sources of one build from those of another: FNV-1a over the module's files.
-fn fingerprint(module: &Path) -> anyhow::Result<String> {
+///
+/// # Errors
+/// A file cannot be read.
+pub(crate) fn fingerprint(module: &Path) -> anyhow::Result<String> {
     let mut files: Vec<OsString> = fs::read_dir(module)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect())
         .with_context(|| format!("cannot read {}", module.display()))?;

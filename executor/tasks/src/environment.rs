@@ -6,6 +6,7 @@ use std::time::Duration;
 use emissary_contract::{NO_DEADLINE, go_duration, variable};
 use jiff::Timestamp;
 
+use crate::agent;
 use crate::retry::Backoff;
 
 /// How long a container may take to end where the pod says nothing (Kubernetes' own default).
@@ -43,8 +44,12 @@ pub(crate) struct Environment {
     pub(crate) resource_tick: Duration,
     /// Where the API server is, as `host:port`.
     pub(crate) api: Option<String>,
+    /// Where an emulator of Google's store is, as `host:port` or a URL.
+    pub(crate) gcs_emulator: Option<String>,
     /// How stores are asked again.
     pub(crate) backoff: Backoff,
+    /// What only an agent is told.
+    pub(crate) agent: agent::Settings,
 }
 
 impl Environment {
@@ -77,7 +82,9 @@ impl Environment {
             progress_tick,
             resource_tick: ticks("RESOURCE_STATE_CHECK_INTERVAL").unwrap_or(RESOURCE_TICK),
             api: host.map(|host| format!("{host}:{port}")),
+            gcs_emulator: text("STORAGE_EMULATOR_HOST"),
             backoff: Backoff::read(text),
+            agent: agent::Settings::read(text),
         }
     }
 }

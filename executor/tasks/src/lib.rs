@@ -3,8 +3,11 @@
 //! `argoexec` becomes this program for every verb that it does not do itself (see its `sibling`). One thread and one
 //! runtime: it mostly waits, beside the user's process and at the user's cost. `docs/executor.md` is what both do.
 
+mod agent;
 mod beneath;
+mod data;
 mod environment;
+pub mod expr;
 mod init;
 mod pack;
 mod pod;
@@ -29,6 +32,10 @@ use crate::shared::Shared;
 
 /// The verb that does the work of `init` and `wait`: 4.1, init-less layout.
 const SUPERVISOR: &str = "supervisor";
+/// The verb of a workflow's agent, which has a word behind it.
+const AGENT: &str = "agent";
+/// The verb of a data template's main container.
+const DATA: &str = "data";
 /// The verb of a resource template's main container.
 const RESOURCE: &str = "resource";
 
@@ -58,12 +65,17 @@ fn perform(arguments: &Arguments, environment: Environment, shared: Shared) -> R
         verb::INIT => runtime.block_on(init::until_told(&pod::Pod::of_variable(environment, shared, verbose)?)),
         verb::WAIT => runtime.block_on(wait::run(&pod::Pod::of_file(environment, shared, verbose)?)),
         SUPERVISOR => runtime.block_on(supervisor::run(&pod::Pod::of_variable(environment, shared, verbose)?)),
+        AGENT => {
+            let pod = pod::Pod::of_agent(environment, shared, verbose)?;
+            runtime.block_on(agent::run(&pod, arguments.word(0).unwrap_or_default()))
+        }
+        DATA => runtime.block_on(data::run(&pod::Pod::of_file(environment, shared, verbose)?)),
         RESOURCE => {
             let pod = pod::Pod::of_file(environment, shared, verbose)?;
             runtime.block_on(resource::run(&pod, arguments.word(0).unwrap_or_default()))
         }
         other => Err(Failure::own(format!(
-            "argoexec does not know the verb {other:?}; it knows init, wait, supervisor and resource"
+            "argoexec does not know the verb {other:?}; it knows init, wait, supervisor, resource, data and agent"
         ))),
     }
 }

@@ -55,6 +55,14 @@ impl Pod {
         }
     }
 
+    /// Without a template: a workflow's agent has tasks instead.
+    ///
+    /// # Errors
+    /// None: it is as the others are.
+    pub(crate) fn of_agent(environment: Environment, shared: Shared, verbose: bool) -> Result<Self, Failure> {
+        Self::new("{}".to_owned(), "nothing", environment, shared, verbose)
+    }
+
     fn new(text: String, from: &str, environment: Environment, shared: Shared, verbose: bool) -> Result<Self, Failure> {
         let template = Template::parse(text).doing(|| format!("{from} is no template"))?;
         Ok(Self { value: template.value(), environment, shared, template, verbose })

@@ -1,16 +1,15 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+use crate::metrics::Declare as _;
 
 /// What is counted about the certificate.
 #[derive(Debug, Clone, Default)]
 pub struct CertificateMetrics {
     steps: Family<Labels, Counter>,
     bundles: Family<Labels, Counter>,
-    /// 1 while this replica holds the Lease.
-    pub lease_held: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -21,23 +20,16 @@ struct Labels {
 impl CertificateMetrics {
     /// Declares the metrics in `registry`, under whatever prefix it has.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register(
-            "certificate_rotations",
-            "Steps of the certificate's life that this replica wrote into its Secret",
-            metrics.steps.clone(),
-        );
-        registry.register(
-            "ca_bundles_written",
-            "Times that a registration's caBundle was set: to a new bundle, or healed after somebody else changed it",
-            metrics.bundles.clone(),
-        );
-        registry.register(
-            "lease_held",
-            "Whether this replica writes certificate and caBundle",
-            metrics.lease_held.clone(),
-        );
-        metrics
+        Self {
+            steps: registry.declare(
+                "certificate_rotations",
+                "Steps of the certificate's life that this replica wrote into its Secret",
+            ),
+            bundles: registry.declare(
+                "ca_bundles_written",
+                "Times that a registration's caBundle was set: to a new bundle, or healed after somebody else changed it",
+            ),
+        }
     }
 
     /// One more write of the Secret.

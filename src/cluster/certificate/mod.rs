@@ -409,9 +409,15 @@ impl Keeper {
                 followed.written_over = seen.resource_version();
                 if heals {
                     followed.healed(Instant::now());
-                    let note =
-                        format!("The caBundle of {entries} had been changed by somebody else, and was set again.");
-                    self.recorder.record(event(regarding(&*seen), Severity::Warning, "CABundleHealed", note));
+                    let note = format!(
+                        "The caBundle of {entries} in MutatingWebhookConfiguration {} had been changed by somebody else, and \
+                         was set again.",
+                        followed.name
+                    );
+                    // On the Secret: an Event on what stands in no namespace is written in `default`, where we have no rights.
+                    if let Seen::Present(secret) = &*self.secret.borrow() {
+                        self.recorder.record(event(regarding(&**secret), Severity::Warning, "CABundleHealed", note));
+                    }
                 }
                 self.problem("publish", None);
                 LONGEST_SLEEP

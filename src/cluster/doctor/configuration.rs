@@ -1,57 +1,61 @@
-use std::sync::Arc;
-
-use emissary_core::names;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, ResourceExt as _};
-
 use super::registrations::count;
-use super::{Check, Doctor, Finding, list};
-use crate::settings::parse_index;
-
-/// ConfigMaps that are indexes by their name.
-const BY_NAME: [&str; 2] = ["image-index", "image-index-defaults"];
+use super::{Check, Doctor, Finding};
+use crate::settings::{ConfigMap, ObjectName, Role, count_entries};
 
 /// Problems that are written out for one ConfigMap.
 const SAID: usize = 5;
 
-impl Doctor<'_> {
-    pub(super) async fn image_indexes(&self) -> Finding {
+impl Doctor {
+    pub(super) fn image_indexes(&self) -> Finding {
         let check = Check::ImageIndexes.name();
-        let namespace = self.namespace();
-        let maps = match list(&Api::<ConfigMap>::namespaced(self.client.clone(), namespace)).await {
-            Ok(maps) => maps,
-            Err(why) => return Finding::skipped(check, why),
-        };
-        let is_index = |map: &&ConfigMap| {
-            BY_NAME.contains(&map.name_any().as_str())
-                || map.labels().get(names::IMAGE_INDEX).map(String::as_str) == Some("true")
-        };
+        let is_index = |role: Role| role != Role::Controller;
         let (mut number, mut entries, mut finding) = (0, 0, Finding::ok(check, ""));
-        for map in maps.iter().filter(is_index) {
-            number += 1;
-            let name = map.name_any();
-            for (key, text) in map.data.iter().flatten() {
-                let source: Arc<str> = format!("{namespace}/{name}/{key}").into();
-                match parse_index(text, &source) {
-                    Ok(index) => {
-                        entries += index.len();
-                        finding.details.push(format!("{source}: {}", count(index.len(), "entry", "entries")));
-                    }
-                    Err(problems) => {
-                        for problem in problems.iter().take(SAID) {
-                            finding.fail(problem.to_string(), format!("kubectl -n {namespace} edit configmap {name}"));
-                        }
-                    }
-                }
-            }
+        for ((role, object), map) in self.maps.there.iter().filter(|((role, _), _)| is_index(*role)) {
+            let there = count_entries(object, map);
+            (number, entries) = (number + 1, entries + there);
+            let is = match role {
+                Role::Index | Role::Controller => "",
+                Role::Labelled => ", by its label",
+                Role::Defaults => ", shipped",
+                Role::Namespace => ", that namespace's own",
+            };
+            finding.details.push(format!("ConfigMap {object}: {}{is}", count(there, "entry", "entries")));
+        }
+        self.blame(&mut finding, is_index);
+        let unread = self.unread(&mut finding, is_index);
+        if number == 0 && unread > 0 {
+            return finding.given_up("no ConfigMap with an image index may be read by you");
         }
         if finding.summary.is_empty() {
-            finding.summary = format!(
-                "{} with {} in {namespace}",
-                count(number, "ConfigMap", "ConfigMaps"),
-                count(entries, "entry", "entries")
-            );
+            let (number, entries) = (count(number, "ConfigMap", "ConfigMaps"), count(entries, "entry", "entries"));
+            finding.summary = format!("{number} with {entries}");
         }
         finding
     }
+
+    /// What is wrong in the ConfigMaps of some roles.
+    pub(super) fn blame(&self, finding: &mut Finding, of: impl Fn(Role) -> bool) {
+        for ((role, object), map) in self.maps.there.iter().filter(|((role, _), _)| of(*role)) {
+            let problems = self.report.objects.iter().filter(|one| (one.role, &one.object) == (*role, object));
+            for one in problems.take(SAID) {
+                finding.fail(one.problem.to_string(), mend(object, map));
+            }
+        }
+    }
+
+    /// What of some roles could not be read; how much.
+    pub(super) fn unread(&self, finding: &mut Finding, of: impl Fn(Role) -> bool) -> usize {
+        let unread = self.maps.unread.iter().filter(|unread| of(unread.role));
+        unread
+            .map(|unread| finding.details.push(format!("{} may not be read by you: {}", unread.what, unread.why)))
+            .count()
+    }
+}
+
+/// How a ConfigMap is mended: what is compressed nobody can edit in place.
+fn mend(ObjectName { namespace, name }: &ObjectName, map: &ConfigMap) -> String {
+    if map.binary_data.is_empty() {
+        return format!("kubectl -n {namespace} edit configmap {name}");
+    }
+    format!("mend the file that {namespace}/{name} was made of, and make the ConfigMap anew, with its labels")
 }

@@ -4,7 +4,10 @@
 //! is said, and is no fault of the installation.
 
 mod configuration;
+mod controllers;
 mod finding;
+mod maps;
+mod needs;
 mod reach;
 mod registrations;
 mod rights;
@@ -29,7 +32,8 @@ use tokio::time::timeout;
 
 use super::certificate::CertificateOptions;
 use super::registration::is_ours;
-use crate::settings::Snapshot;
+use crate::settings::{Report, Snapshot, Sources, load_with};
+use maps::Maps;
 
 /// How long one question to the API server may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,13 +63,15 @@ pub enum Check {
     Rights,
     /// The ConfigMaps with image indexes are readable and valid.
     ImageIndexes,
+    /// The ConfigMaps of Argo's workflow controllers are, and are those that the settings name.
+    Controllers,
     /// How many containers of stored templates each way covers.
     Templates,
 }
 
 impl Check {
     /// All.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Registration,
         Self::Certificate,
         Self::Reachability,
@@ -73,6 +79,7 @@ impl Check {
         Self::Order,
         Self::Rights,
         Self::ImageIndexes,
+        Self::Controllers,
         Self::Templates,
     ];
 
@@ -86,6 +93,7 @@ impl Check {
             Self::Order => "order",
             Self::Rights => "rights",
             Self::ImageIndexes => "image indexes",
+            Self::Controllers => "controllers",
             Self::Templates => "templates",
         }
     }
@@ -128,39 +136,65 @@ pub async fn installed_settings(client: &Client, namespace: &str) -> Result<Opti
 }
 
 /// One examination.
-pub struct Doctor<'a> {
+pub struct Doctor {
     client: Client,
     options: DoctorOptions,
-    snapshot: &'a Snapshot,
+    /// The settings with the ConfigMaps that they go by.
+    snapshot: Snapshot,
+    /// What of those is wrong.
+    report: Report,
+    maps: Maps,
     version: String,
     registrations: Vec<MutatingWebhookConfiguration>,
     /// Whether `registrations` has those of others too.
     all_seen: bool,
+    /// Why one of ours may not be seen.
+    unseen: Option<String>,
 }
 
-impl<'a> Doctor<'a> {
-    /// Asks for what several checks need.
+impl Doctor {
+    /// Asks for what several checks need. `snapshot` is what `sources` come to without the cluster.
     ///
     /// # Errors
     /// [`Unreachable`] where the API server cannot be asked at all.
-    pub async fn begin(client: Client, options: DoctorOptions, snapshot: &'a Snapshot) -> Result<Self, Unreachable> {
+    pub async fn begin(
+        client: Client,
+        options: DoctorOptions,
+        sources: &Sources,
+        snapshot: Snapshot,
+    ) -> Result<Self, Unreachable> {
         let version = timeout(PATIENCE, client.apiserver_version()).await.map_err(|_| Unreachable::Silent)?;
         let version = version.map_err(|error| Unreachable::Refused(Box::new(error)))?;
         let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+        let mut unseen = None;
         let (mut registrations, all_seen) = match list(&api).await {
             Ok(all) => (all, true),
             // As the webhook itself may: by name.
             Err(_) => {
                 let mut ours = Vec::new();
                 for name in &options.installation.registrations {
-                    ours.extend(ask(api.get_opt(name)).await.ok().flatten());
+                    match ask(api.get_opt(name)).await {
+                        Ok(seen) => ours.extend(seen),
+                        Err(why) => unseen = Some(why),
+                    }
                 }
                 (ours, false)
             }
         };
         // As the API server calls them.
         registrations.sort_by_key(|registration| registration.name_any());
-        Ok(Self { client, options, snapshot, version: version.git_version, registrations, all_seen })
+        let own = snapshot.settings.cluster.namespace.as_ref().map(ToString::to_string);
+        let own = own.unwrap_or_else(|| options.installation.service.namespace.clone());
+        let maps = Maps::read(&client, &snapshot.settings, &own).await;
+        // The sources were valid a moment ago.
+        let composed = load_with(sources, maps.there.clone()).unwrap_or_else(|_| (snapshot, Report::default()));
+        let ((snapshot, report), version) = (composed, version.git_version);
+        Ok(Self { client, options, snapshot, report, maps, version, registrations, all_seen, unseen })
+    }
+
+    /// The settings in effect, ConfigMaps included.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// The API server's version.
@@ -177,7 +211,8 @@ impl<'a> Doctor<'a> {
             Check::Selectors => self.selectors().await,
             Check::Order => self.order(),
             Check::Rights => self.rights().await,
-            Check::ImageIndexes => self.image_indexes().await,
+            Check::ImageIndexes => self.image_indexes(),
+            Check::Controllers => self.controllers().await,
             Check::Templates => self.templates().await,
         }
     }
@@ -199,6 +234,14 @@ impl<'a> Doctor<'a> {
         })
     }
 
+    /// What cannot be examined without an entry of ours, and why there is none.
+    fn without_entry(&self, check: Check) -> Finding {
+        match &self.unseen {
+            Some(why) => Finding::skipped(check.name(), format!("the registration may not be read by you: {why}")),
+            None => Finding::skipped(check.name(), "nothing is registered"),
+        }
+    }
+
     fn namespace(&self) -> &str {
         &self.options.installation.service.namespace
     }
@@ -216,7 +259,15 @@ async fn ask<T>(question: impl Future<Output = Result<T, kube::Error>>) -> Resul
 
 /// All objects, page by page.
 async fn list<K: Clone + DeserializeOwned + Debug>(api: &Api<K>) -> Result<Vec<K>, String> {
-    let (mut all, mut parameters) = (Vec::new(), ListParams::default().limit(PAGE));
+    list_by(api, ListParams::default()).await
+}
+
+/// Those that are selected.
+async fn list_by<K>(api: &Api<K>, selected: ListParams) -> Result<Vec<K>, String>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let (mut all, mut parameters) = (Vec::new(), selected.limit(PAGE));
     loop {
         let page = ask(api.list(&parameters)).await?;
         all.extend(page.items);

@@ -5,7 +5,10 @@ use axum::http::{Request, Uri};
 use emissary_core::names;
 use http_body_util::BodyExt as _;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhook;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
 use kube::client::Body;
+use kube::{Api, ResourceExt as _};
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
@@ -14,8 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{Check, Doctor, Finding, PATIENCE};
+use super::{Check, Doctor, Finding, PATIENCE, Status, list_by};
 use crate::certificate::Bundle;
+use crate::cluster::LABEL;
 use crate::cluster::registration::bundle_of;
 use crate::settings::Mode;
 
@@ -67,18 +71,24 @@ async fn dial(bundle: &Bundle, host: &str, port: u16) -> Result<(), Box<dyn std:
     Ok(())
 }
 
-impl Doctor<'_> {
+impl Doctor {
     /// Has the API server create a pod that asks for us, under `dryRun`: what it says shows whether we were asked.
     pub(super) async fn reachability(&self) -> Finding {
         let check = Check::Reachability.name();
         if self.entries().next().is_none() {
-            return Finding::skipped(check, "nothing is registered");
+            return self.without_entry(Check::Reachability);
         }
         let probe = &self.options.probe;
         let finding = Finding::ok(check, format!("a pod tried in {probe} was answered by the webhook"));
         match timeout(PATIENCE, self.attempt()).await {
             Ok(Ok(tried)) if tried.is_forbidden() => self.dialled(finding).await,
-            Ok(Ok(tried)) => judged(finding, &tried, self.snapshot.settings.mode, self.namespace()),
+            Ok(Ok(tried)) => {
+                let finding = judged(finding, &tried, self.snapshot.settings.mode, self.namespace());
+                match finding.status {
+                    Status::Problem => self.replicas().await.into_iter().fold(finding, Finding::with),
+                    Status::Ok | Status::Skipped | Status::Warning => finding,
+                }
+            }
             Ok(Err(error)) => Finding::skipped(check, format!("no pod could be tried in {probe}: {error}")),
             Err(_) => Finding::skipped(check, format!("no pod could be tried in {probe}: no answer in time")),
         }
@@ -106,6 +116,22 @@ impl Doctor<'_> {
             }
         }
         finding.with("a pod may not be created by us, so the API server itself was not tried")
+    }
+
+    /// How the webhook's own pods are, where they may be seen.
+    async fn replicas(&self) -> Vec<String> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), self.namespace());
+        let selector = format!("{}={}", LABEL.0, LABEL.1);
+        match list_by(&api, ListParams::default().labels(&selector)).await {
+            Ok(pods) if pods.is_empty() => {
+                let namespace = self.namespace();
+                vec![format!(
+                    "there is no pod of the webhook: kubectl -n {namespace} describe deployment,replicaset says why"
+                )]
+            }
+            Ok(pods) => pods.iter().map(described).collect(),
+            Err(_) => Vec::new(),
+        }
     }
 
     async fn attempt(&self) -> Result<Tried, kube::Error> {
@@ -137,6 +163,20 @@ impl Doctor<'_> {
         let answer = body.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
         Ok(Tried { code: head.status.as_u16(), warnings, answer })
     }
+}
+
+/// A pod of ours in one line: its phase, and what it waits for.
+fn described(pod: &Pod) -> String {
+    let status = pod.status.clone().unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
+    let is = |kind: &str, value: &str| conditions.iter().find(|one| one.type_ == kind && one.status == value);
+    let waiting = status.container_statuses.unwrap_or_default();
+    let waiting = waiting.iter().find_map(|one| one.state.as_ref()?.waiting.as_ref()?.reason.clone());
+    let unscheduled = is("PodScheduled", "False").and_then(|one| one.reason.clone());
+    let readiness = if is("Ready", "True").is_some() { "ready" } else { "not ready" };
+    let phase = status.phase.unwrap_or_else(|| "Pending".to_owned());
+    let why = waiting.or(unscheduled).map(|why| format!(", {why}")).unwrap_or_default();
+    format!("pod {}: {phase}, {readiness}{why}", pod.name_any())
 }
 
 /// How the ValidatingAdmissionPolicy's messages begin.

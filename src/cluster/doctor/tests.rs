@@ -1,14 +1,16 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::json;
 
+use super::needs::{Right, Weight, table};
 use super::reach::{Tried, judged};
 use super::selector::selects;
 use super::templates::Covered;
-use super::{Finding, Status};
-use crate::settings::{Mode, Sources, load, parse_index};
+use super::{DoctorOptions, Finding, Status};
+use crate::certificate::Terms;
+use crate::cluster::{CertificateOptions, ServiceName};
+use crate::settings::{ConfigMap, Mode, ObjectName, Role, Sources, load_with};
 
 #[test]
 fn a_selector_takes_what_kubernetes_takes() {
@@ -77,8 +79,10 @@ fn an_answer_shows_whether_we_were_asked() {
 
 #[test]
 fn containers_of_templates_are_counted_by_where_their_command_comes_from() {
-    let (snapshot, _) = load(&Sources::default()).unwrap();
-    let index = parse_index("busybox: {entrypoint: [sh]}", &Arc::from("index.yaml")).unwrap();
+    let object = ObjectName { namespace: "w".to_owned(), name: "image-index".to_owned() };
+    let data = BTreeMap::from([("index.yaml".to_owned(), "busybox: {entrypoint: [sh]}".to_owned())]);
+    let index = ConfigMap { data, ..ConfigMap::default() };
+    let (snapshot, _) = load_with(&Sources::default(), [((Role::Index, object), index)]).unwrap();
     let templates = json!([
         {"name": "steps", "steps": [[{"name": "a", "template": "a"}]]},
         {"container": {"image": "alpine", "command": ["ls"]}},
@@ -86,6 +90,8 @@ fn containers_of_templates_are_counted_by_where_their_command_comes_from() {
         {"script": {"image": "python:3", "source": "print()", "command": ["python"]}},
         {"script": {"image": "python:3", "source": "print()"}},
         {"container": {"image": "python:3", "command": []}},
+        {"container": {"image": "alpine:3.20.3"}},
+        {"container": {"image": "alpine:3.20.3"}},
         {"container": {"image": "{{inputs.parameters.image}}"}},
         {"container": {"image": "Not An Image"}},
         {"container": {}},
@@ -93,14 +99,97 @@ fn containers_of_templates_are_counted_by_where_their_command_comes_from() {
         "garbage",
     ]);
     let mut covered = Covered::default();
-    covered.add(&templates, snapshot.pod(), &index);
-    covered.add(&json!("garbage"), snapshot.pod(), &index);
+    covered.add(&templates, snapshot.decisions("shop", || None));
+    covered.add(&json!("garbage"), snapshot.decisions("shop", || None));
     let expected = Covered {
         written: 3,
         indexed: 2,
-        registry: vec!["python:3".to_owned()],
+        registry: vec!["python:3".to_owned(), "alpine:3.20.3".to_owned()],
+        shipped: 1,
         parameter: 1,
         wrong: vec!["Not An Image".to_owned()],
     };
     assert_eq!(covered, expected);
+}
+
+/// The rights that are needed under settings, and those that only help, in brackets.
+fn needed(settings: &str) -> Vec<String> {
+    let sources = Sources { text: Some(("s.yaml".into(), settings.to_owned())), ..Sources::default() };
+    let (snapshot, _) = load_with(&sources, []).unwrap();
+    let service = ServiceName { namespace: "hooks".to_owned(), name: "hook".to_owned() };
+    let terms = Terms { names: Vec::new(), life: std::time::Duration::from_secs(1) };
+    let installation =
+        CertificateOptions { service, secret: "tls".to_owned(), registrations: vec!["hook".to_owned()], terms };
+    let options = DoctorOptions {
+        installation,
+        lease: None,
+        account: "hook".to_owned(),
+        is_account: false,
+        probe: "default".to_owned(),
+    };
+    let text = |right: Right| match right.weight {
+        Weight::Needed(_) => Some(right.text()),
+        Weight::Helpful(_) => Some(format!("({})", right.text())),
+        Weight::Excess(_) => None,
+    };
+    table(&options, &snapshot).into_iter().filter_map(text).collect()
+}
+
+#[test]
+fn rights_are_those_of_the_watches_that_the_settings_start() {
+    const ALWAYS: [&str; 4] = [
+        "(configmaps/image-index in hooks)",
+        "(configmaps in hooks)",
+        "(configmaps/image-index-defaults in hooks)",
+        "(events.events.k8s.io in hooks)",
+    ];
+    const CLUSTER: [&str; 5] = [
+        "(namespaces everywhere)",
+        "(limitranges everywhere)",
+        "(workflowtemplates.argoproj.io everywhere)",
+        "(clusterworkflowtemplates.argoproj.io everywhere)",
+        "(cronworkflows.argoproj.io everywhere)",
+    ];
+    let plain = "registry: {prefetch: {enabled: false}}\ncluster: {limitRanges: false, ";
+    let labels = "(namespaces everywhere)";
+    let table: [(String, Vec<&str>); 9] = [
+        (String::new(), CLUSTER.to_vec()),
+        (format!("{plain}}}"), vec![labels]),
+        (
+            format!("{plain}pullSecrets: every-secret-in-the-cluster}}"),
+            vec![labels, "secrets everywhere", "(serviceaccounts everywhere)"],
+        ),
+        (
+            format!("{plain}pullSecrets: named-namespaces, pullSecretNamespaces: [a], pullSecretNames: [x, z]}}"),
+            vec![labels, "secrets/x in a", "secrets/z in a", "(serviceaccounts in a)"],
+        ),
+        (
+            format!("{plain}pullSecrets: named-namespaces, pullSecretNamespaces: [a, b]}}"),
+            vec![labels, "secrets in a", "secrets in b", "(serviceaccounts in a)", "(serviceaccounts in b)"],
+        ),
+        (
+            format!("{plain}workflowLabels: always, nodePlatforms: true}}"),
+            vec![labels, "workflows.argoproj.io everywhere", "(nodes everywhere)"],
+        ),
+        (
+            format!("{plain}}}\ncontrollers: [{{namespace: argo}}]"),
+            vec!["configmaps/workflow-controller-configmap in argo", labels],
+        ),
+        (
+            format!("{plain}}}\nimageIndex: {{namespaces: {{add: [a], override: [b]}}}}"),
+            vec!["(configmaps/image-index in a)", "(configmaps/image-index in b)", labels],
+        ),
+        // Without a ClusterRole there is nothing to ask of the cluster.
+        (
+            "cluster: {namespaces: [a]}".to_owned(),
+            vec!["(limitranges in a)", "(workflowtemplates.argoproj.io in a)", "(cronworkflows.argoproj.io in a)"],
+        ),
+    ];
+    for (settings, expected) in table {
+        let mut expected: Vec<&str> = ALWAYS.into_iter().chain(expected).collect();
+        let mut found = needed(&settings);
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{settings}");
+    }
 }

@@ -14,7 +14,7 @@ use crate::cluster::registration::bundle_of;
 /// A Lease that was not renewed for so long has no holder, in seconds.
 const ABANDONED: i64 = 30;
 
-impl Doctor<'_> {
+impl Doctor {
     pub(super) async fn certificate(&self) -> Finding {
         let check = Check::Certificate.name();
         let mut finding = Finding::ok(check, "");
@@ -93,6 +93,9 @@ impl Doctor<'_> {
             let value = secret.data.as_ref().and_then(|data| data.get(key));
             value.map(|ByteString(value)| value.as_slice()).unwrap_or_default()
         };
+        if value(CERTIFICATE).is_empty() {
+            return Err((self_managed, format!("Secret {namespace}/{name} is empty: nobody has filled it yet")));
+        }
         Pair::from_pem(value(CERTIFICATE), value(KEY))
             .map_err(|error| (self_managed, format!("Secret {namespace}/{name} holds no certificate: {error}")))
     }
@@ -103,18 +106,25 @@ impl Doctor<'_> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
         let lease = match ask(api.get_opt(name)).await {
             Ok(lease) => lease,
-            Err(why) => return finding.details.push(why),
+            Err(why) => return finding.details.push(format!("Lease {name} may not be read by you: {why}")),
         };
+        let is_there = lease.is_some();
         let spec = lease.and_then(|lease| lease.spec).unwrap_or_default();
         let renewed = spec.renew_time.map(|time| Timestamp::now().duration_since(time.0).as_secs());
-        match (spec.holder_identity.filter(|holder| !holder.is_empty()), renewed) {
+        let why = match (spec.holder_identity.filter(|holder| !holder.is_empty()), renewed) {
             (Some(holder), Some(ago)) if ago < ABANDONED => {
-                finding.details.push(format!("Lease {name}: held by {holder}, renewed {ago} s ago"));
+                return finding.details.push(format!("Lease {name}: held by {holder}, renewed {ago} s ago"));
             }
-            _ => finding.fail(
-                format!("no replica holds the Lease {namespace}/{name}: certificate and caBundle are not kept"),
-                format!("kubectl -n {namespace} get pods -l app.kubernetes.io/name=emissary-webhook"),
+            (Some(holder), Some(ago)) => format!("{holder} held it, and has not renewed it for {ago} s"),
+            _ if is_there => "it is there and nobody's".to_owned(),
+            _ => "there is none".to_owned(),
+        };
+        finding.fail(
+            format!("no replica holds the Lease {namespace}/{name} ({why}): certificate and caBundle are not kept"),
+            format!(
+                "kubectl -n {namespace} get pods -l app.kubernetes.io/name=emissary-webhook; where replicas run, see rights \
+                 below, and the line lease of their /readyz?verbose"
             ),
-        }
+        );
     }
 }

@@ -22,6 +22,8 @@ use tokio_util::task::TaskTracker;
 
 use series::{Series, Write};
 
+use crate::metrics::Declare as _;
+
 /// Events that wait to be written; what comes on top is dropped and counted.
 const QUEUE: usize = 64;
 
@@ -91,19 +93,12 @@ pub struct EventMetrics {
 impl EventMetrics {
     /// Declares the metrics in `registry`, under whatever prefix it has.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register("events_written", "Events written to the API server", metrics.written.clone());
-        registry.register(
-            "events_dropped",
-            "Events that were not written because there were too many",
-            metrics.dropped.clone(),
-        );
-        registry.register(
-            "events_failed",
-            "Events that the API server did not take, as when it is forbidden",
-            metrics.failed.clone(),
-        );
-        metrics
+        Self {
+            written: registry.declare("events_written", "Events written to the API server"),
+            dropped: registry.declare("events_dropped", "Events that were not written because there were too many"),
+            failed: registry
+                .declare("events_failed", "Events that the API server did not take, as when it is forbidden"),
+        }
     }
 }
 

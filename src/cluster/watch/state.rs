@@ -2,11 +2,11 @@
 
 use super::Unreadable;
 use super::read::Failure;
+use crate::metrics::gauge;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -149,8 +149,7 @@ impl Collector for Watches {
         let help = "Objects of the API server that are kept, by watch";
         let mut family = encoder.encode_descriptor("watch_objects", help, None, MetricType::Gauge)?;
         for status in &statuses {
-            let gauge = ConstGauge::new(i64::try_from(status.objects).unwrap_or(i64::MAX));
-            gauge.encode(family.encode_family(&labels(status))?)?;
+            gauge(status.objects).encode(family.encode_family(&labels(status))?)?;
         }
         let help = "Whether a watch is in this state";
         let mut family = encoder.encode_descriptor("watch_state", help, None, MetricType::Gauge)?;
@@ -158,8 +157,7 @@ impl Collector for Watches {
             for word in WORDS {
                 let [watch, scope] = labels(status);
                 let labels = [watch, scope, ("state", word.to_owned())];
-                let gauge = ConstGauge::new(i64::from(word == status.state.word()));
-                gauge.encode(family.encode_family(&labels)?)?;
+                gauge(usize::from(word == status.state.word())).encode(family.encode_family(&labels)?)?;
             }
         }
         let failures = statuses.iter().map(|status| status.failures).collect::<Vec<_>>();

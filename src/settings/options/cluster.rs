@@ -36,10 +36,11 @@ pub struct Cluster {
     /// Whether LimitRanges are watched, so that what is injected keeps within them.
     #[schemars(extend("x-reload" = "restart"))]
     pub limit_ranges: bool,
-    /// Whether labels of Workflows are watched: needed where Argo's `containerRuntimeExecutors` select by labels and
-    /// `executors.allowed` lists another executor than emissary.
+    /// Whether labels of Workflows are watched: `always`, `never`, or `auto`: from when they decide by which executor pods are
+    /// run. They do where `containerRuntimeExecutors` of a controller selects by labels and `executors.allowed` lists another
+    /// executor than emissary.
     #[schemars(extend("x-reload" = "restart"))]
-    pub workflow_labels: bool,
+    pub workflow_labels: WorkflowLabels,
     /// Whether platforms of the cluster's nodes stand in for `platforms` where that is empty. Nothing is denied for them,
     /// since other nodes may come.
     #[schemars(extend("x-reload" = "restart"))]
@@ -54,6 +55,19 @@ pub enum ClusterEnabled {
     #[default]
     Auto,
     /// Nothing starts without.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// See [`Cluster::workflow_labels`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkflowLabels {
+    /// From when they decide anything.
+    #[default]
+    Auto,
+    /// From the start.
     Always,
     /// Not at all.
     Never,
@@ -83,7 +97,7 @@ impl Default for Cluster {
             pull_secret_namespaces: Vec::new(),
             pull_secret_names: Vec::new(),
             limit_ranges: true,
-            workflow_labels: false,
+            workflow_labels: WorkflowLabels::default(),
             node_platforms: false,
         }
     }

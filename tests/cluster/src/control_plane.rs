@@ -18,7 +18,7 @@ use crate::processes::{Processes, SpawnError, behind};
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
 /// The addresses of Services; the first is that of `kubernetes`.
-pub const SERVICE_RANGE: &str = "10.0.0.0/24";
+pub(crate) const SERVICE_RANGE: &str = "10.0.0.0/24";
 const KUBERNETES_SERVICE: &str = "10.0.0.1";
 
 /// The file with the API server's address, written last.
@@ -266,17 +266,23 @@ fn audit_log(folder: &Path) -> PathBuf {
     folder.join("audit.log")
 }
 
-/// Who creates and changes what a webhook may be asked about.
+/// Who creates and changes what a webhook may be asked about; and what ServiceAccounts ask, those of the control plane left out.
 fn audit_policy() -> Value {
     json!({
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
-        "omitStages": ["RequestReceived"],
         "rules": [
             {
                 "level": "Request",
+                "omitStages": ["RequestReceived"],
                 "verbs": ["create", "update", "patch"],
                 "resources": [{"group": "", "resources": ["pods"]}, {"group": "argoproj.io"}],
+            },
+            {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+            {
+                "level": "Metadata",
+                "omitStages": ["ResponseStarted", "ResponseComplete", "Panic"],
+                "userGroups": ["system:serviceaccounts"],
             },
             {"level": "None"},
         ],

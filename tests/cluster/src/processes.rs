@@ -119,6 +119,18 @@ impl Processes {
         self.entries().into_iter().filter(Entry::runs).map(|entry| entry.name).collect()
     }
 
+    /// The process of this name that runs.
+    pub fn id(&self, name: &str) -> Option<u32> {
+        self.entries().into_iter().find(|entry| entry.name == name && entry.runs()).map(|entry| entry.pid)
+    }
+
+    /// Kills those of this name, which has nothing to put in order, and forgets nobody.
+    pub fn kill_named(&self, name: &str) {
+        for entry in self.entries().into_iter().filter(|entry| entry.name == name) {
+            entry.kill(Instant::now());
+        }
+    }
+
     /// Stops those of this name, and forgets nobody.
     pub fn stop_named(&self, name: &str) {
         for entry in self.entries().into_iter().filter(|entry| entry.name == name) {
@@ -149,6 +161,15 @@ impl Processes {
         // Its input ends when the last copy of the pipe's other end does, and nobody but this process has one.
         const SCRIPT: &str = r#"cat >/dev/null
             while read -r name pid start; do kill -KILL "$pid"; done <"$1/processes"
+            for pause in 0 0.1 0.5 1 2; do
+                sleep $pause
+                left=
+                [ ! -e "$1/leftovers" ] || while read -r folder; do
+                    find "$folder" -depth -type d -exec rmdir {} \;
+                    [ ! -e "$folder" ] || left=$folder
+                done <"$1/leftovers"
+                [ -n "$left" ] || break
+            done
             for pause in 0 0.1 0.5 1 2; do sleep $pause; rm -rf -- "$1" && break; done"#;
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "watchdog"])
@@ -207,6 +228,10 @@ impl Entry {
         while self.runs() && began.elapsed() < PATIENCE {
             sleep(POLL);
         }
+        self.kill(began);
+    }
+
+    fn kill(&self, began: Instant) {
         self.signal(Signal::KILL);
         while self.runs() && began.elapsed() < 2 * PATIENCE {
             sleep(POLL);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::creation::bare_pod;
 use super::{Namespace, PODS, cluster, entry};
@@ -61,7 +62,11 @@ impl Installation {
                 "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": {"name": home},
                 "rules": [
                     named("admissionregistration.k8s.io", "mutatingwebhookconfigurations", home),
-                    {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
+                    {"apiGroups": [""], "resources": ["namespaces", "limitranges"], "verbs": ["list", "watch"]},
+                    {
+                        "apiGroups": ["argoproj.io"], "verbs": ["list", "watch"],
+                        "resources": ["workflowtemplates", "clusterworkflowtemplates", "cronworkflows"],
+                    },
                 ],
             },
             {
@@ -70,6 +75,14 @@ impl Installation {
             },
         ]});
         self.home.kubectl_says(&["apply", "-f", "-"], &objects.to_string()).await;
+    }
+
+    /// Takes the rights back that the Role gives to resources of this name.
+    pub(super) async fn revoke(&self, resource: &str) {
+        let path = format!("{}/{ACCOUNT}", self.home.path("rbac.authorization.k8s.io/v1/roles"));
+        let mut role = self.home.request("GET", &path, None).await.unwrap();
+        role["rules"].as_array_mut().unwrap().retain(|rule| rule["resources"] != json!([resource]));
+        self.home.request("PUT", &path, Some(&role)).await.unwrap();
     }
 
     /// The settings that say so.
@@ -188,6 +201,12 @@ async fn a_first_start_makes_a_certificate_and_has_it_trusted() {
         webhook.metric("emissary_webhook_ca_bundles_written_total{step=\"healed\"}").await == 1.0
     })
     .await;
+    eventually("an Event says so", async || {
+        let events = installation.events(SECRET).await;
+        events.iter().any(|(reason, note)| reason == "CABundleHealed" && note.contains(&installation.home.name))
+    })
+    .await;
+    assert_eq!(webhook.metric("emissary_webhook_events_failed_total").await, 0.0);
     assert!(installation.rewrites().await);
 }
 
@@ -206,6 +225,13 @@ async fn two_replicas_share_one_lease_and_one_certificate() {
     assert_eq!(replicas[0].metric(expiry).await, replicas[1].metric(expiry).await);
 
     let holder = usize::from(held(&replicas[1]).await == 1.0);
+    // Longer than the other looks at it twice.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(7) {
+        assert_eq!((held(&replicas[holder]).await, held(&replicas[1 - holder]).await), (1.0, 0.0));
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(says(&replicas[1 - holder], "[+]lease ok: held by ").await);
     replicas[holder].terminate();
     replicas[holder].ended().await;
     let left = &replicas[1 - holder];
@@ -218,6 +244,37 @@ async fn two_replicas_share_one_lease_and_one_certificate() {
         installation.home.get("secrets", SECRET).await.is_ok_and(|restored| restored["data"] == secret["data"])
     })
     .await;
+}
+
+/// A replica that cannot keep the certificate serves with what others keep.
+#[tokio::test]
+async fn a_lease_that_is_forbidden_is_told_and_keeps_nobody_from_serving() {
+    let Some(installation) = Installation::new("lease-forbidden").await else { return };
+    installation.grant().await;
+    let mut first = installation.replica().start().await;
+    eventually("there is a certificate", async || first.get("/readyz").await.0 == 200).await;
+    assert!(says(&first, "[+]lease ok: held here").await);
+    first.terminate();
+    first.ended().await;
+
+    installation.revoke("leases").await;
+    let mut webhook = installation.replica().start().await;
+    eventually("it is ready", async || webhook.get("/readyz").await.0 == 200).await;
+    let grant = "grant get, create, update and patch on leases.coordination.k8s.io named emissary-webhook";
+    let line = format!("Lease {}/{ACCOUNT} may not be kept: {grant}", installation.home.name);
+    eventually("readyz says so", async || says(&webhook, &line).await).await;
+    assert_eq!(webhook.get("/readyz").await.0, 200);
+    webhook.logged("the log says so", |logged| logged["problem"] == line.as_str()).await;
+    assert!(webhook.metric("emissary_webhook_lease_failures_total").await >= 1.0);
+    assert_eq!(webhook.metric("emissary_webhook_lease_held").await, 0.0);
+    eventually("an Event says so", async || {
+        let events = installation.events(ACCOUNT).await;
+        events.iter().any(|(reason, note)| reason == "LeaseUnavailable" && note.contains(grant))
+    })
+    .await;
+
+    installation.grant().await;
+    eventually("it mends itself", async || says(&webhook, "[+]lease ok: held here").await).await;
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! `doctor` on installations that are well, and on some that are not.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
 use super::certificates::Installation;
@@ -23,6 +27,9 @@ impl Installation {
         let mut arguments: Vec<String> =
             ["-n", &self.home.name, "--probe-namespace", &self.tenant.name, "-o", output].map(str::to_owned).into();
         arguments.extend(self.flags());
+        let controllers =
+            format!("controllers=[{{namespace: {0}}}, {{namespace: {0}, configMap: other}}]", self.home.name);
+        arguments.extend(["--set".to_owned(), controllers]);
         tokio::task::spawn_blocking(move || doctor(&kubeconfig, &arguments)).await.unwrap()
     }
 
@@ -42,6 +49,40 @@ impl Installation {
     }
 }
 
+/// An image index that is compressed, as `kubectl create configmap --from-file=index.yaml.gz` makes it.
+fn packed(index: &str) -> Value {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(index.as_bytes()).unwrap();
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "packed", "labels": {"emissary-webhook.io/image-index": "true"}},
+        "binaryData": {"index.yaml.gz": STANDARD.encode(gzip.finish().unwrap())},
+    })
+}
+
+fn controller(name: &str, data: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
+}
+
+impl Installation {
+    /// A compressed index, and two workflow controllers with their ConfigMaps, one in each of Argo's encodings.
+    async fn configure(&self) {
+        let selectors = "- {name: pns, selector: {matchLabels: {executor: pns}}}\n";
+        let fields = json!({
+            "instanceID": "blue", "images": "tool:1: {cmd: [/tool]}\n", "executor": "image: corp/argoexec:v3.3.0\n",
+            "containerRuntimeExecutor": "docker", "containerRuntimeExecutors": selectors,
+        });
+        let config = json!({"config": "executor: {image: corp/argoexec:v3.6.0}\n"});
+        for map in [
+            packed("alpine: {cmd: [sh]}\nbusybox: {cmd: [sh]}\n"),
+            controller("workflow-controller-configmap", &fields),
+            controller("other", &config),
+        ] {
+            self.home.create("configmaps", &map).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_installation_that_is_well_is_found_well() {
     let Some(installation) = Installation::new("well").await else { return };
@@ -49,6 +90,7 @@ async fn an_installation_that_is_well_is_found_well() {
     let webhook = installation.replica().start().await;
     installation.register(&webhook).await;
     eventually("pods are rewritten", async || installation.rewrites().await).await;
+    installation.configure().await;
     let (code, findings) = installation.findings().await;
     assert_eq!(code, Some(0), "{findings:#}");
     for check in [
@@ -66,6 +108,16 @@ async fn an_installation_that_is_well_is_found_well() {
     let detail = |check: &str, part: &str| findings[check]["details"].to_string().contains(part);
     assert!(detail("reachability", "rewritten"), "{findings:#}");
     assert!(detail("selectors", &installation.tenant.name), "{findings:#}");
+    assert!(detail("image indexes", "/packed: 2 entries, by its label"), "{findings:#}");
+    // Other tests' controllers, which these settings do not name, may be there too.
+    assert_ne!(findings["controllers"]["status"], "problem", "{findings:#}");
+    for described in [
+        "/workflow-controller-configmap (a key for each field): instance ID blue, 1 image, executor image corp/argoexec:v3.3.0, \
+         pods for docker, or another by labels",
+        "/other (one key): no instance ID, 0 images, executor image corp/argoexec:v3.6.0, pods for emissary",
+    ] {
+        assert!(detail("controllers", described), "{findings:#}");
+    }
 
     // As the webhook's own account, which creates no pod.
     let (code, findings) = installation.findings_by(installation.kubeconfig.clone()).await;
@@ -92,20 +144,32 @@ async fn what_is_wrong_is_said_with_what_mends_it() {
     webhook.ended().await;
     installation.blank().await;
     let home = installation.home.name.as_str();
-    installation.home.kubectl_says(&["delete", "rolebinding", "emissary-webhook"], "").await;
+    installation.revoke("secrets").await;
+    installation.revoke("leases").await;
     let index = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "image-index"},
         "data": {"image-index.yaml": "busybox: {entrypint: [sh]}"},
     });
     installation.home.create("configmaps", &index).await.unwrap();
+    installation.home.create("configmaps", &packed("alpine: {kmd: [sh]}\n")).await.unwrap();
+    for (name, config) in [("workflow-controller-configmap", "executor: {image: UPPER}"), ("other", "instanceID: ''")] {
+        installation.home.create("configmaps", &controller(name, &json!({"config": config}))).await.unwrap();
+    }
 
     let (code, findings) = installation.findings().await;
     assert_eq!(code, Some(1), "{findings:#}");
     for (check, summary, mend) in [
         ("certificate", "has no caBundle that could be read", "kubectl -n"),
         ("reachability", "does not reach the webhook", "kubectl -n"),
-        ("rights", "the certificate cannot be kept", "create role emissary-webhook-secrets --verb="),
+        (
+            "rights",
+            "the certificate cannot be kept",
+            "create role emissary-webhook-secrets-emissary-webhook-certificate --verb=",
+        ),
         ("image indexes", "entrypint", "edit configmap image-index"),
+        ("image indexes", "", "packed was made of, and make the ConfigMap anew"),
+        ("controllers", "executor.image: \"UPPER\" is no image", "edit configmap workflow-controller-configmap"),
+        ("controllers", "", "give each another instanceID"),
     ] {
         let finding = &findings[check];
         assert_eq!(finding["status"], "problem", "{check}: {finding:#}");
@@ -132,8 +196,19 @@ fn a_cluster_that_cannot_be_reached_is_bad_input() {
         "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
     });
     std::fs::write(&kubeconfig, config.to_string()).unwrap();
-    let output = doctor(&kubeconfig, &[]);
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("the API server cannot be asked"), "{text}");
+    let says = |given: &Path, arguments: &[&str]| {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let output = doctor(given, &arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        text
+    };
+    let (file, none) = (kubeconfig.to_str().unwrap(), Path::new("/nowhere"));
+    assert!(says(&kubeconfig, &[]).contains("the API server cannot be asked"));
+    // As kubectl has them: what is typed goes before the variable.
+    assert!(says(none, &["--kubeconfig", file]).contains("the API server cannot be asked"));
+    assert!(says(none, &["--kubeconfig", file, "--context", "a"]).contains("the API server cannot be asked"));
+    for arguments in [&["--context", "b"][..], &["--kubeconfig", file, "--context", "b"]] {
+        assert!(says(&kubeconfig, arguments).contains("failed to load current context: b"), "{arguments:?}");
+    }
 }

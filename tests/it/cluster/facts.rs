@@ -96,7 +96,7 @@ pub(super) fn private_pod(registry: &RunningRegistry) -> Value {
 }
 
 /// Lets the ServiceAccount `default` of a namespace do what `rules` say there, by a Role.
-async fn grant(namespace: &Namespace, rules: &Value) {
+pub(super) async fn grant(namespace: &Namespace, rules: &Value) {
     let subject = json!({"kind": "ServiceAccount", "name": "default", "namespace": namespace.name});
     let reference = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "webhook"});
     let kinds = "rbac.authorization.k8s.io/v1";
@@ -165,3 +165,51 @@ async fn who_may_watch_nothing_serves_and_says_so() {
     namespace.register([entry("pods", by_url(&webhook), PODS)]).await;
     assert!(is_rewritten(&namespace.dry_run("pods", &bare_pod("all-the-same")).await.unwrap()));
 }
+
+/// By the API server's own audit log, as far as that has the webhook's requests.
+#[tokio::test]
+async fn no_admission_reads_anything_of_the_api_server() {
+    let Some(cluster) = cluster() else { return };
+    let namespace = cluster.namespace("reads").await;
+    let rules = json!([
+        {"apiGroups": [""], "resources": ["configmaps", "limitranges", "serviceaccounts"], "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["regcred"], "verbs": ["list", "watch"]},
+    ]);
+    grant(&namespace, &rules).await;
+    let registry = private_registry().await;
+    namespace.create("secrets", &pull_secret(&registry)).await.unwrap();
+    let kubeconfig = cluster.kubeconfig_of(&namespace.name, "default").await;
+    let name = &namespace.name;
+    let webhook = watching(enforcing(), &kubeconfig)
+        .registry(&registry)
+        .flags(&["--set", "platforms=[linux/amd64]", "--set", "cluster.pullSecrets=named-namespaces"])
+        .flags(&["--set", &format!("cluster.namespaces=[{name}]"), "--set", "registry.prefetch.enabled=false"])
+        .flags(&["--set", &format!("cluster.pullSecretNamespaces=[{name}]")])
+        .flags(&["--set", "cluster.pullSecretNames=[regcred]", "--set", &format!("cluster.namespace={name}")])
+        .start()
+        .await;
+    let told = is_ready(&webhook).await;
+    assert!(told.contains("[+]cluster ok: watches in step"), "{told}");
+    namespace.register([entry("pods", by_url(&webhook), PODS)]).await;
+    // One that needs the secret, the ServiceAccount and the registry, and one that needs none of them.
+    let pods = [private_pod(&registry), bare_pod("public")];
+    for pod in &pods {
+        assert!(is_rewritten(&namespace.dry_run("pods", pod).await.unwrap()));
+    }
+
+    let account = format!("system:serviceaccount:{name}:default");
+    let asked = || cluster.requests_of(&account);
+    let (before, admitted) = (asked(), webhook.metric(ADMISSIONS).await);
+    assert!(before.iter().any(|request| request.contains("/secrets")), "what it asks is in the log: {before:#?}");
+    for _ in 0..ADMITTED / pods.len() {
+        for pod in &pods {
+            assert!(is_rewritten(&namespace.dry_run("pods", pod).await.unwrap()));
+        }
+    }
+    assert!(webhook.metric(ADMISSIONS).await >= admitted + ADMITTED as f64);
+    assert_eq!(asked()[before.len()..], [""; 0], "{ADMITTED} admissions");
+}
+
+/// Enough that whatever is asked now and then is asked.
+const ADMITTED: usize = 1000;
+const ADMISSIONS: &str = "emissary_webhook_admission_duration_seconds_count";

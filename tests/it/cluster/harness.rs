@@ -65,6 +65,15 @@ pub(crate) struct Refusal {
 }
 
 impl Cluster {
+    /// One that runs, as long as its watchdog lives.
+    pub(crate) fn of(control_plane: ControlPlane, watchdog: Watchdog) -> Self {
+        Self { control_plane, _watchdog: watchdog }
+    }
+
+    pub(crate) fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
     /// The kubeconfig of who may do everything.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.control_plane.kubeconfig()
@@ -158,15 +167,28 @@ impl Cluster {
 
     /// What the audit log has on `pods` and Argo's kinds in a namespace, in the order of the answers.
     pub(crate) fn audit(&self, namespace: &str) -> Vec<Value> {
+        self.audited(|event| event["objectRef"]["namespace"] == namespace)
+    }
+
+    /// What a ServiceAccount has begun to ask, watches included: verbs and URIs.
+    pub(crate) fn requests_of(&self, user: &str) -> Vec<String> {
+        let begun = |event: &Value| event["user"]["username"] == user && event["stage"] == "RequestReceived";
+        let text =
+            |event: Value| format!("{} {}", event["verb"].as_str().unwrap(), event["requestURI"].as_str().unwrap());
+        self.audited(begun).into_iter().map(text).collect()
+    }
+
+    fn audited(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let log = std::fs::read_to_string(self.control_plane.audit_log()).unwrap();
-        let events = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        events.filter(|event| event["objectRef"]["namespace"] == namespace).collect()
+        // The last line may be half written.
+        let lines = log.rsplit_once('\n').map_or("", |(whole, _)| whole).lines();
+        lines.map(|line| serde_json::from_str::<Value>(line).unwrap()).filter(wanted).collect()
     }
 }
 
 /// One test's namespace. It goes with the control plane.
 pub(crate) struct Namespace {
-    pub(super) cluster: &'static Cluster,
+    pub(crate) cluster: &'static Cluster,
     pub(super) client: kube::Client,
     pub(crate) name: String,
 }

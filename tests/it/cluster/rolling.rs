@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use emissary_webhook::certificate::Generated;
 use serde_json::Value;
@@ -116,6 +116,7 @@ async fn every_admission_is_answered_while_two_replicas_are_replaced() {
     });
 
     let count = || created.load(Ordering::Relaxed);
+    let began = Instant::now();
     for _ in 0..2 {
         let before = count();
         eventually("pods are created", async || count() > before + 50).await;
@@ -134,6 +135,8 @@ async fn every_admission_is_answered_while_two_replicas_are_replaced() {
     eventually("pods are created", async || count() > before + 50 || load.is_finished()).await;
     let _ = stop.send(());
     let issued = load.await.unwrap();
+    let took = began.elapsed();
+    println!("{issued} pods in {took:.1?}: {:.0} a second, none refused", issued as f64 / took.as_secs_f64());
     assert_eq!(count(), issued);
     let answered = [replicas[0].metric(ADMISSIONS).await, replicas[1].metric(ADMISSIONS).await];
     assert!(answered.iter().all(|answered| *answered > 0.0), "both serve in the end: {answered:?}");

@@ -7,40 +7,70 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use super::{CHART, documents, list, read};
-use crate::serve::program::{eventually, serve};
+use crate::serve::program::{Webhook, eventually, serve};
 
 /// The name of every series by the metrics' declarations, and the labels of those that have samples.
 async fn exposed() -> BTreeMap<String, BTreeSet<String>> {
-    let webhook = serve("").start().await;
+    let webhook = serve("{review: {pss: [restricted]}}").start().await;
     // A family is declared with its first sample: an admission, and a connection that is none.
     let object = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}, "spec": {"containers": []}});
     let request =
         json!({"uid": "u", "operation": "CREATE", "kind": {"version": "v1", "kind": "Pod"}, "object": object});
     let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request});
     webhook.post(&review).await.response();
+    // And a review of what a dry run saw.
+    let container = json!({"name": "main", "image": "app", "command": ["/app"]});
+    let labels = json!({"emissary-webhook.io/inject": "true"});
+    let object = json!({
+        "kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "labels": labels},
+        "spec": {"restartPolicy": "Never", "containers": [container]},
+    });
+    let mut reviewed = review.clone();
+    reviewed["request"]["object"] = object;
+    webhook.post(&reviewed).await.response();
+    let judged = "emissary_webhook_review_duration_seconds_count";
+    eventually("it is reviewed", async || webhook.metric(judged).await == 1.0).await;
     let mut stream = TcpStream::connect(webhook.https).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     // Whatever comes back, a reset included: that it is counted is what is waited for.
     let _ = stream.read_to_end(&mut Vec::new());
     let rejected = r#"emissary_webhook_connections_rejected_total{reason="handshake"}"#;
     eventually("a handshake that failed", async || webhook.metric(rejected).await == 1.0).await;
-    let (_, answer) = webhook.get("/metrics").await;
+    let in_cluster = following_nobody().await;
+    let answers = [webhook.get("/metrics").await.1, in_cluster.get("/metrics").await.1];
 
     let mut series: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for line in answer.lines() {
+    for line in answers.iter().flat_map(|answer| answer.lines()) {
         if let Some((family, kind)) = line.strip_prefix("# TYPE ").and_then(|line| line.split_once(' ')) {
             let suffixes: &[&str] = match kind {
                 "counter" => &["_total"],
                 "histogram" => &["_bucket", "_count", "_sum"],
                 _ => &[""],
             };
-            series.extend(suffixes.iter().map(|suffix| (format!("{family}{suffix}"), BTreeSet::new())));
+            for suffix in suffixes {
+                series.entry(format!("{family}{suffix}")).or_default();
+            }
         } else if let Some((name, labels)) = line.split_once('{') {
             let labels = labels.split_once('}').unwrap().0.split(',').filter_map(|label| label.split_once('='));
             series.get_mut(name).unwrap().extend(labels.map(|(key, _)| key.to_owned()));
         }
     }
     series
+}
+
+/// One that follows a cluster and keeps its certificate there, as far as its metrics go: nobody answers it.
+async fn following_nobody() -> Webhook {
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "clusters": [{"name": "a", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "a", "user": {}}],
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+    });
+    serve("server: {certificates: self-managed}")
+        .file("kubeconfig", &kubeconfig.to_string())
+        .flags(&["--kubeconfig", "kubeconfig"])
+        .start()
+        .await
 }
 
 /// The names of our series in a query, each with the labels that its braces ask for.
@@ -69,7 +99,7 @@ fn queries() -> Vec<String> {
 #[tokio::test]
 async fn what_is_asked_for_is_exposed() {
     let (series, queries) = (exposed().await, queries());
-    assert!(queries.len() > 20, "{}", queries.len());
+    assert!(queries.len() > 40, "{}", queries.len());
     for query in &queries {
         let asked = asked(query);
         assert!(!asked.is_empty(), "{query}");

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
-use test_cluster::ControlPlane;
+use test_cluster::{ControlPlane, Node};
 
-use super::node;
 use crate::debian::output;
 use crate::image;
 use crate::progress::Progress;
@@ -27,16 +26,11 @@ pub(super) fn mark(folder: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The image does not build, or its pods do not become ready.
-pub(super) fn up(
-    control_plane: &ControlPlane,
-    folder: &Path,
-    cache: &Path,
-    progress: &Progress,
-) -> anyhow::Result<&'static str> {
+pub(super) fn up(control_plane: &ControlPlane, node: &Node, progress: &Progress) -> anyhow::Result<&'static str> {
     let built = image::build(PROFILE, progress)?;
     progress.step("installing the webhook");
     // A name without a registry is completed so, by the kubelet too.
-    node::load(folder, cache, &built.archive, &format!("docker.io/library/{}", built.name))?;
+    node.load(&built.archive, &format!("docker.io/library/{}", built.name))?;
     let kubectl = |arguments: &[&str]| said(control_plane.kubectl().args(arguments));
     let in_namespace = |arguments: &[&str]| kubectl(&[&["--namespace", NAMESPACE], arguments].concat());
     let was_there = in_namespace(&["get", DEPLOYMENT]).is_ok();

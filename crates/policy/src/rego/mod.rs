@@ -2,8 +2,10 @@
 
 mod builtins;
 mod check;
+mod edits;
 mod normalise;
 mod policies;
+mod split;
 mod syntax;
 mod value;
 
@@ -15,7 +17,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 pub use check::Host;
-pub use policies::{Policies, RequestInputs};
+pub use policies::{Policies, RequestInputs, Rule};
 pub use value::Input;
 
 /// The largest module that is read, in bytes.
@@ -120,7 +122,7 @@ impl Modules {
         check::check(&parsed, host)?;
         let mut engine = Engine::new();
         engine.set_policy_length_config(PolicyLengthConfig {
-            max_col: normalise::COLUMNS,
+            max_col: split::COLUMNS,
             max_file_bytes: BYTES,
             max_lines: LINES,
         });

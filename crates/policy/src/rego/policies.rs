@@ -4,6 +4,7 @@
 use super::{CompileError, EvaluationError, Host, Input, Module, Modules, Version};
 use crate::request::Request;
 use crate::verdict::{Decision, Engine, Verdict};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -14,11 +15,12 @@ const MAIN: &str = "data.system.main";
 #[derive(Debug, Clone)]
 pub struct Policies {
     modules: Modules,
-    entries: Vec<Entry>,
+    rules: Vec<Rule>,
 }
 
-#[derive(Debug, Clone)]
-struct Entry {
+/// A rule that is asked, and what its answer means: by whom it is evaluated is another matter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
     /// `data.main.deny_root`.
     reference: String,
     /// Of the package, where it has one: what it names is excepted.
@@ -27,7 +29,7 @@ struct Entry {
     shape: Shape,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Kind {
     /// `deny`, `violation`, and these with a suffix.
     Deny,
@@ -38,7 +40,7 @@ enum Kind {
 }
 
 /// What a package reads as `input`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Shape {
     /// The object itself: conftest.
     Object,
@@ -65,16 +67,24 @@ impl<'r> RequestInputs<'r> {
 
     fn of(&mut self, shape: Shape) -> &Input {
         let request = self.request;
-        match shape {
-            Shape::Object => self.object.get_or_insert_with(|| Input::new(&request.object)),
-            Shape::AdmissionReview => self.admission_review.get_or_insert_with(|| {
-                Input::new(&json!({
-                    "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request.to_json(),
-                }))
+        let made = match shape {
+            // Not copied as JSON first.
+            Shape::Object => return self.object.get_or_insert_with(|| Input::new(&request.object)),
+            Shape::AdmissionReview => &mut self.admission_review,
+            Shape::Review => &mut self.review,
+        };
+        made.get_or_insert_with(|| Input::new(&shape.of(request)))
+    }
+}
+
+impl Shape {
+    fn of(self, request: &Request) -> Value {
+        match self {
+            Self::Object => request.object.clone(),
+            Self::AdmissionReview => json!({
+                "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request.to_json(),
             }),
-            Shape::Review => {
-                self.review.get_or_insert_with(|| Input::new(&json!({"review": request.to_json(), "parameters": {}})))
-            }
+            Self::Review => json!({"review": request.to_json(), "parameters": {}}),
         }
     }
 }
@@ -91,7 +101,7 @@ impl Policies {
         let shapes: Vec<(&str, Shape)> =
             compiled.packages().iter().map(|package| (package.as_str(), shape(package, modules))).collect();
         let main = compiled.rules().contains(MAIN);
-        let mut entries = Vec::new();
+        let mut rules = Vec::new();
         for reference in compiled.rules() {
             let Some((package, rule)) = reference.rsplit_once('.') else { continue };
             let shape = shapes.iter().find(|(name, _)| *name == package).map_or(Shape::Object, |(_, shape)| *shape);
@@ -104,45 +114,76 @@ impl Policies {
             let shape = if kind == Kind::Review { Shape::AdmissionReview } else { shape };
             let exception = format!("{package}.exception");
             let exception = compiled.rules().contains(&exception).then_some(exception);
-            entries.push(Entry { reference: reference.clone(), exception, kind, shape });
+            rules.push(Rule { reference: reference.clone(), exception, kind, shape });
         }
-        Ok(Self { modules: compiled, entries })
+        Ok(Self { modules: compiled, rules })
     }
 
     /// How many rules are asked.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.rules.len()
     }
 
     /// Whether there is nothing to ask.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.rules.is_empty()
     }
 
     /// The rules that are asked, as verdicts name them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(Entry::policy)
+        self.rules.iter().map(Rule::policy)
     }
 
     /// Keeps the rules whose names are wanted; the others are not asked any more.
     pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
-        self.entries.retain(|entry| wanted(entry.policy()));
+        self.rules.retain(|rule| wanted(rule.policy()));
     }
 
     /// What each rule says, in the order of their references.
     pub fn judge(&mut self, inputs: &mut RequestInputs<'_>) -> Vec<Verdict> {
-        let Self { modules, entries } = self;
-        entries.iter().map(|entry| entry.judge(modules, inputs)).collect()
+        let Self { modules, rules } = self;
+        rules.iter().map(|rule| rule.judge(modules, inputs)).collect()
+    }
+
+    /// The rules that are asked, for whoever has another OPA to ask.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
     }
 }
 
-impl Entry {
-    fn policy(&self) -> &str {
+impl Rule {
+    /// As verdicts name it: `main.deny_root`.
+    pub fn policy(&self) -> &str {
         self.reference.strip_prefix("data.").unwrap_or(&self.reference)
     }
 
+    /// What is evaluated: `data.main.deny_root`.
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// What says which rules of the package are excepted, if something does.
+    pub fn exception(&self) -> Option<&str> {
+        self.exception.as_deref()
+    }
+
+    /// What it reads as `input`.
+    pub fn input(&self, request: &Request) -> Value {
+        self.shape.of(request)
+    }
+
+    /// What follows from its value and from that of its exception; `None` where they are undefined.
+    pub fn verdict(&self, value: Option<&Value>, excepted: Option<&Value>) -> Verdict {
+        let found = self.messages(value);
+        self.verdict_of(Ok(if self.is_excepted(excepted) { BTreeSet::new() } else { found }))
+    }
+
     fn judge(&self, modules: &mut Modules, inputs: &mut RequestInputs<'_>) -> Verdict {
-        let (decision, message) = match self.found(modules, inputs.of(self.shape)) {
+        self.verdict_of(self.found(modules, inputs.of(self.shape)))
+    }
+
+    fn verdict_of(&self, found: Result<BTreeSet<String>, EvaluationError>) -> Verdict {
+        let (decision, message) = match found {
             Err(error) => (Decision::Unknown, error.to_string()),
             Ok(messages) if messages.is_empty() => (Decision::Allowed, String::new()),
             Ok(messages) => {
@@ -154,19 +195,25 @@ impl Entry {
     }
 
     fn found(&self, modules: &mut Modules, input: &Input) -> Result<BTreeSet<String>, EvaluationError> {
-        let result = modules.evaluate(&self.reference, input)?;
-        if self.kind == Kind::Review {
-            return Ok(answer(result.as_ref()));
-        }
-        let found = messages(result.as_ref());
-        let Some(exception) = self.exception.as_ref().filter(|_| !found.is_empty()) else { return Ok(found) };
+        let found = self.messages(modules.evaluate(&self.reference, input)?.as_ref());
+        let Some(exception) = self.exception().filter(|_| !found.is_empty()) else { return Ok(found) };
         let excepted = modules.evaluate(exception, input)?;
+        Ok(if self.is_excepted(excepted.as_ref()) { BTreeSet::new() } else { found })
+    }
+
+    fn messages(&self, value: Option<&Value>) -> BTreeSet<String> {
+        match self.kind {
+            Kind::Review => answer(value),
+            Kind::Deny | Kind::Warn => messages(value),
+        }
+    }
+
+    fn is_excepted(&self, excepted: Option<&Value>) -> bool {
         let rule = self.reference.rsplit_once('.').map_or("", |(_, rule)| rule);
         // conftest names a rule by its suffix; the bare rule by the empty string.
         let suffix = rule.split_once('_').map_or("", |(_, suffix)| suffix);
-        let lists = excepted.as_ref().and_then(Value::as_array).into_iter().flatten();
-        let is_excepted = lists.flat_map(|list| list.as_array().into_iter().flatten()).any(|name| name == suffix);
-        Ok(if is_excepted { BTreeSet::new() } else { found })
+        let lists = excepted.and_then(Value::as_array).into_iter().flatten();
+        lists.flat_map(|list| list.as_array().into_iter().flatten()).any(|name| name == suffix)
     }
 }
 

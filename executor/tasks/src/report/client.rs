@@ -1,10 +1,10 @@
-//! The API server, as far as two calls: create and merge-patch.
+//! The API server, as far as it is needed here: one call at a time, and responses that are read as they come.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use emissary_contract::path;
-use reqwest::{Certificate, Method, StatusCode};
+use reqwest::{Certificate, Method, Response, StatusCode};
 use serde_json::Value;
 
 use crate::failure::{Doing as _, Failure};
@@ -15,6 +15,8 @@ use crate::shared::read_text;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection is kept for another call, in a process that mostly waits.
 const IDLE: Duration = Duration::from_secs(5);
+/// How long an open connection may be silent before the server is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(30);
 /// The longest token, namespace or bundle of certificates, bytes.
 const LONGEST: u64 = 1 << 20;
 const JSON: &str = "application/json";
@@ -95,6 +97,9 @@ impl<'a> Client<'a> {
             .no_proxy()
             .timeout(PATIENCE)
             .pool_idle_timeout(IDLE)
+            // A watch would else not see that the server's machine is gone.
+            .http2_keep_alive_interval(SILENCE)
+            .http2_keep_alive_timeout(SILENCE)
             .build()
             .doing(|| "cannot make a client for the API server".to_owned())?;
         let server = format!("https://{server}");
@@ -126,10 +131,23 @@ impl<'a> Client<'a> {
 
     /// One call. The path begins with a slash.
     pub(crate) async fn call(&self, call: Call, path: &str, body: Option<&Value>) -> Answer {
+        match self.send(call, path, body, PATIENCE).await {
+            Ok(response) if response.status().is_success() => Answer::Done(object(response).await),
+            Ok(response) => Self::refusal(response).await,
+            Err(answer) => answer,
+        }
+    }
+
+    /// A response that is read as it comes, whatever its status is, within `patience`.
+    pub(crate) async fn open(&self, path: &str, patience: Duration) -> Result<Response, Answer> {
+        self.send(Call::Get, path, None, patience).await
+    }
+
+    async fn send(&self, call: Call, path: &str, body: Option<&Value>, patience: Duration) -> Result<Response, Answer> {
         // Read anew: the kubelet renews it.
         let token = match read_text(&self.account.join("token"), LONGEST) {
             Ok(token) => token,
-            Err(error) => return Answer::Refused(format!("cannot read the service account's token: {error}")),
+            Err(error) => return Err(Answer::Refused(format!("cannot read the service account's token: {error}"))),
         };
         let (method, kind) = match call {
             Call::Get => (Method::GET, JSON),
@@ -138,26 +156,18 @@ impl<'a> Client<'a> {
             Call::Delete => (Method::DELETE, JSON),
             Call::Patch(kind) => (Method::PATCH, kind),
         };
-        let mut request = self.client.request(method, format!("{}{path}", self.server)).bearer_auth(token.trim());
+        let request = self.client.request(method, format!("{}{path}", self.server)).timeout(patience);
+        let mut request = request.bearer_auth(token.trim());
         if let Some(body) = body {
             request = request.header("content-type", kind).body(body.to_string());
         }
-        let mut response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => return Answer::Later(crate::storage::chain(&error.without_url())),
-        };
+        request.send().await.map_err(|error| Answer::Later(crate::storage::chain(&error.without_url())))
+    }
+
+    /// What a response that is no success means.
+    pub(crate) async fn refusal(response: Response) -> Answer {
         let status = response.status();
-        let mut text = Vec::new();
-        while let Ok(Some(chunk)) = response.chunk().await {
-            text.extend_from_slice(&chunk);
-            if text.len() > LONGEST_ANSWER {
-                break;
-            }
-        }
-        let answer: Value = serde_json::from_slice(&text).unwrap_or_default();
-        if status.is_success() {
-            return Answer::Done(answer);
-        }
+        let answer = object(response).await;
         let message: String =
             answer.get("message").and_then(Value::as_str).unwrap_or_default().chars().take(SHOWN).collect();
         let why = format!("the API server answered {status}: {message}");
@@ -175,4 +185,16 @@ impl<'a> Client<'a> {
             _ => Answer::Refused(why),
         }
     }
+}
+
+/// The object in a response; null where there is none.
+async fn object(mut response: Response) -> Value {
+    let mut text = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        text.extend_from_slice(&chunk);
+        if text.len() > LONGEST_ANSWER {
+            break;
+        }
+    }
+    serde_json::from_slice(&text).unwrap_or_default()
 }

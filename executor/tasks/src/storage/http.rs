@@ -1,28 +1,28 @@
 //! Artifacts behind a URL: HTTP servers and Artifactory.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Identity, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Identity, Method, RequestBuilder, Response, StatusCode, Url};
 
 use super::StorageError;
 use super::location::Fields;
+use super::web::{self, shown};
 use crate::pod::Pod;
 
-/// How long a server may take to answer at all, and between two parts of an answer.
+/// How long a server may take between two parts of an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What is read of a file at a time, bytes.
-const CHUNK: usize = 1 << 16;
 /// The longest answer to a request for a token, bytes.
 const LONGEST_TOKEN: usize = 1 << 20;
 
 /// Where and as whom.
 #[derive(Debug)]
 pub(crate) struct Http {
+    /// The template's name of the place.
+    kind: &'static str,
     url: String,
     headers: HeaderMap,
     basic: Option<(String, String)>,
@@ -77,26 +77,40 @@ impl Http {
             },
             None => None,
         };
-        Ok(Self { url: fields.text("url").to_owned(), headers, basic, grant, identity })
+        Ok(Self { kind: fields.kind(), url: fields.needed("url")?, headers, basic, grant, identity })
     }
 
     fn client(&self) -> Result<Client, StorageError> {
-        let mut builder = Client::builder().connect_timeout(PATIENCE).read_timeout(PATIENCE);
+        let mut builder = web::client();
         if let Some(identity) = &self.identity {
-            builder = builder.identity(Identity::from_pem(identity.as_bytes()).map_err(StorageError::lasting)?);
+            builder = builder.identity(Identity::from_pem(identity.as_bytes()).map_err(|_| {
+                // The library's words may have a line of the key in them.
+                StorageError::lasting("http.auth.clientCert: the two secrets hold no certificate and key, both PEM")
+            })?);
         }
-        builder.build().map_err(StorageError::lasting)
+        builder.build().map_err(web::broken)
     }
 
-    async fn authorized(&self, client: &Client, request: RequestBuilder) -> Result<RequestBuilder, StorageError> {
-        let request = request.headers(self.headers.clone());
-        if let Some(grant) = &self.grant {
-            return Ok(request.bearer_auth(grant.token(client).await?));
-        }
-        Ok(match &self.basic {
-            Some((user, password)) => request.basic_auth(user, Some(password)),
-            None => request,
-        })
+    /// One request, by which the server that is named learns who asks, and none that it sends us to. (A certificate is no
+    /// secret: every server that asks for one sees it.)
+    async fn send(&self, method: Method, body: Option<&File>) -> Result<Response, StorageError> {
+        let client = self.client()?;
+        let url =
+            Url::parse(&self.url).map_err(|error| StorageError::lasting(format!("{}.url: {error}", self.kind)))?;
+        let token = match &self.grant {
+            Some(grant) => Some(grant.token(&client).await?),
+            None => None,
+        };
+        let credentials = |request: RequestBuilder| {
+            let request = request.headers(self.headers.clone());
+            match (&token, &self.basic) {
+                (Some(token), _) => request.bearer_auth(token),
+                (None, Some((user, password))) => request.basic_auth(user, Some(password)),
+                (None, None) => request,
+            }
+        };
+        let request = web::Request { method, url, credentials: &credentials, plain: &|request| request, body };
+        web::success(request.send(&client).await?, &self.shown())
     }
 
     /// The URL without what may be secret in it.
@@ -125,10 +139,19 @@ impl Grant {
     }
 
     async fn token(&self, client: &Client) -> Result<String, StorageError> {
-        let request = client.post(&self.url).basic_auth(&self.client.0, Some(&self.client.1)).form(&self.form);
-        let mut response = send(request, &shown(&self.url)).await?;
+        // As the standard has it; some servers only know the other way, which it allows.
+        let request = client.post(&self.url).basic_auth(encoded(&self.client.0), Some(encoded(&self.client.1)));
+        let answer = match ask(request.form(&self.form)).await {
+            Ok(answer) if matches!(answer.status(), StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) => {
+                let named = [("client_id", &self.client.0), ("client_secret", &self.client.1)];
+                let form = self.form.iter().map(|(name, value)| (name.as_str(), value)).chain(named);
+                ask(client.post(&self.url).form(&form.collect::<Vec<_>>())).await
+            }
+            answer => answer,
+        };
+        let mut response = web::success(answer?, &shown(&self.url))?;
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        while let Some(chunk) = web::chunk(&mut response, PATIENCE).await? {
             body.extend_from_slice(&chunk);
             if body.len() > LONGEST_TOKEN {
                 break;
@@ -142,17 +165,32 @@ impl Grant {
     }
 }
 
+async fn ask(request: RequestBuilder) -> Result<Response, StorageError> {
+    request.timeout(PATIENCE).send().await.map_err(web::broken)
+}
+
+/// A client's name or secret as they stand in a header: encoded as in a form (RFC 6749, 2.3.1).
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            b' ' => encoded.push('+'),
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
 /// Gets a file.
 ///
 /// # Errors
 /// As [`super::load`].
 pub(super) async fn load(pod: &Pod, http: &Http, target: &Path) -> Result<(), StorageError> {
     pod.say(|| format!("GET {}", http.shown()));
-    let client = http.client()?;
-    let request = http.authorized(&client, client.get(&http.url)).await?;
-    let mut response = send(request, &http.shown()).await?;
+    let mut response = http.send(Method::GET, None).await?;
     let mut file = File::create(target)?;
-    while let Some(chunk) = response.chunk().await.map_err(broken)? {
+    while let Some(chunk) = web::chunk(&mut response, PATIENCE).await? {
         file.write_all(&chunk)?;
     }
     Ok(())
@@ -163,74 +201,11 @@ pub(super) async fn load(pod: &Pod, http: &Http, target: &Path) -> Result<(), St
 /// # Errors
 /// As [`super::save`].
 pub(super) async fn save(pod: &Pod, http: &Http, from: &File) -> Result<(), StorageError> {
-    let found = from.metadata()?;
-    if found.is_dir() {
+    if from.metadata()?.is_dir() {
         return Err(StorageError::lasting("a folder cannot be put to a URL as it is: leave out archive: none"));
     }
     pod.say(|| format!("PUT {}", http.shown()));
-    let client = http.client()?;
-    let mut file = from.try_clone()?;
-    file.seek(SeekFrom::Start(0))?;
-    let length = found.len();
-    let body = futures_util::stream::unfold(file.take(length), |mut file| async move {
-        let mut chunk = vec![0; CHUNK];
-        match file.read(&mut chunk) {
-            Ok(0) => None,
-            Ok(read) => {
-                chunk.truncate(read);
-                Some((Ok(Bytes::from(chunk)), file))
-            }
-            Err(error) => Some((Err(error), file)),
-        }
-    });
-    let request = client.put(&http.url).header("content-length", length).body(reqwest::Body::wrap_stream(body));
-    send(http.authorized(&client, request).await?, &http.shown()).await.map(drop)
-}
-
-/// Sends a request and takes an answer that is no success apart.
-async fn send(request: RequestBuilder, url: &str) -> Result<Response, StorageError> {
-    let response = request.send().await.map_err(broken)?;
-    let status = response.status();
-    let text = format!("{url} answered {status}");
-    match status {
-        status if status.is_success() => Ok(response),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(StorageError::Missing(url.to_owned())),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(StorageError::Passing(text)),
-        status if status.is_server_error() => Err(StorageError::Passing(text)),
-        _ => Err(StorageError::Lasting(text)),
-    }
-}
-
-/// A connection that could not be made, or broke. Only what is wrong with the request itself lasts.
-fn broken(error: reqwest::Error) -> StorageError {
-    let lasting = error.is_builder() || error.is_redirect();
-    let text = chain(&error.without_url());
-    if lasting { StorageError::Lasting(text) } else { StorageError::Passing(text) }
-}
-
-/// An error and what caused it.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
-
-/// A URL without user, password and query.
-fn shown(url: &str) -> String {
-    match reqwest::Url::parse(url) {
-        Ok(mut url) => {
-            // A URL without a host has neither.
-            let _ = url.set_password(None);
-            let _ = url.set_username("");
-            url.set_query(None);
-            url.to_string()
-        }
-        Err(_) => "the URL".to_owned(),
-    }
+    http.send(Method::PUT, Some(from)).await.map(drop)
 }
 
 #[cfg(test)]
@@ -238,8 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_secret_of_a_url_is_shown() {
-        assert_eq!(shown("https://user:secret@host/path?sig=secret"), "https://host/path");
-        assert_eq!(shown("secret"), "the URL");
+    fn a_clients_name_is_encoded_as_in_a_form() {
+        assert_eq!(encoded("a b:c+ä~"), "a+b%3Ac%2B%C3%A4~");
     }
 }

@@ -4,6 +4,9 @@ use emissary_contract::path;
 use serde_json::{Map, Value, json};
 
 use super::StorageError;
+use super::azure::Azure;
+use super::gcs::Gcs;
+use super::git::Git;
 use super::http::Http;
 use super::s3::S3;
 use crate::beneath;
@@ -33,6 +36,9 @@ pub(crate) enum Location {
     Raw(String),
     Http(Http),
     S3(S3),
+    Gcs(Gcs),
+    Azure(Azure),
+    Git(Git),
 }
 
 /// The kind of an artifact's place; nothing where it has none.
@@ -68,41 +74,95 @@ pub(crate) fn report_as(mut artifact: Value, name: &str, archive: &Value) -> Res
     Ok(artifact)
 }
 
-/// Where an artifact is: its own fields if they are a whole place, else the archive location's with its key. Nothing where it
-/// has no place at all, or a plugin's.
+/// Where an artifact is: its own place if that is whole, else the archive location with its key. Nothing where it has no place
+/// at all, or a plugin's.
 ///
 /// # Errors
 /// Where a secret is missing, the place is not whole, or of a kind that this executor does not have.
 pub(crate) fn located(pod: &Pod, artifact: &Value) -> Result<Option<Location>, StorageError> {
-    let archive = pod.value.get("archiveLocation").unwrap_or(&Value::Null);
     let Some((kind, key, own)) = kind_of(artifact) else { return Ok(None) };
-    let fields = match (kind_of(archive), whole(kind, own)) {
-        (Some((of_archive, _, archive)), false) if of_archive == kind => {
+    let archive = pod.value.get("archiveLocation").and_then(kind_of).filter(|_| !is_whole(kind, own));
+    let (kind, fields) = match archive {
+        // Of whatever kind it is: a key alone says only which object of the repository it is.
+        Some((of_archive, key_of_archive, archive)) => {
             let mut fields = archive.clone();
-            fields.insert(key.to_owned(), own.get(key).cloned().unwrap_or_default());
-            fields
+            fields.insert(key_of_archive.to_owned(), own.get(key).cloned().unwrap_or_default());
+            (of_archive, fields)
         }
-        _ => own.clone(),
+        None => (kind, own.clone()),
     };
-    let fields = Fields { pod, kind, fields: &fields };
-    match kind {
+    read(&Fields { pod, kind, fields: &fields })
+}
+
+/// Where objects are that are searched for: the artifact's own place, with what it does not say of the archive location's, if
+/// that is of the same kind and the artifact names no other server. Without a key it is everything.
+///
+/// # Errors
+/// As [`located`].
+pub(super) fn searched(pod: &Pod, artifact: &Value) -> Result<Option<Location>, StorageError> {
+    let Some((kind, key, own)) = kind_of(artifact) else { return Ok(None) };
+    let archive = pod.value.get("archiveLocation").and_then(kind_of);
+    // Another server is not shown the repository's credentials.
+    let archive = archive.filter(|(archive, ..)| *archive == kind && !own.contains_key("endpoint"));
+    let mut fields = archive.map(|(_, _, fields)| fields.clone()).unwrap_or_default();
+    fields.remove(key);
+    fields.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+    if fields.get(key).and_then(Value::as_str).is_none_or(str::is_empty) {
+        fields.insert(key.to_owned(), "/".into());
+    }
+    read(&Fields { pod, kind, fields: &fields })
+}
+
+/// A place of any kind.
+fn read(fields: &Fields) -> Result<Option<Location>, StorageError> {
+    match fields.kind {
         "raw" => Ok(Some(Location::Raw(fields.text("data").to_owned()))),
-        "http" | "artifactory" => Http::read(&fields).map(Location::Http).map(Some),
-        "s3" => S3::read(&fields).map(Location::S3).map(Some),
+        "http" | "artifactory" => Http::read(fields).map(Location::Http).map(Some),
+        "s3" => S3::read(fields).map(Location::S3).map(Some),
+        "gcs" => Gcs::read(fields).map(Location::Gcs).map(Some),
+        "azure" => Azure::read(fields).map(Location::Azure).map(Some),
+        "git" => Git::read(fields).map(Location::Git).map(Some),
         "plugin" => Ok(None),
-        other => Err(StorageError::lasting(format!(
-            "artifacts in {other} are not supported by this executor; s3, http, artifactory and raw are"
-        ))),
+        other => Err(StorageError::lasting(instead(other))),
     }
 }
 
-/// Whether a place needs nothing of the archive location.
-fn whole(kind: &str, fields: &Map<String, Value>) -> bool {
-    let has = |name: &str| fields.get(name).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
-    match kind {
-        "s3" => has("endpoint") && has("bucket"),
-        _ => true,
-    }
+/// What to write for a kind that this executor does not have.
+fn instead(kind: &str) -> String {
+    let other = match kind {
+        "oss" => {
+            "OSS speaks S3 as well, so write s3 with endpoint: s3.oss-REGION.aliyuncs.com, addressingStyle: virtual-hosted and \
+             the same bucket, key and secrets"
+        }
+        "hdfs" => {
+            "with WebHDFS write http with url: https://NAMENODE:PORT/webhdfs/v1/PATH?op=OPEN, or ?op=CREATE for an output"
+        }
+        _ => "there are s3, gcs, azure, http, artifactory, git and raw",
+    };
+    format!("artifacts in {kind} are not supported by this executor: {other}")
+}
+
+/// What makes a place whole, so that it needs nothing of the archive location.
+const WHOLE: [(&str, &[&str]); 9] = [
+    ("s3", &["endpoint", "bucket", "key"]),
+    ("gcs", &["bucket", "key"]),
+    ("azure", &["endpoint", "container", "blob"]),
+    ("oss", &["endpoint", "bucket", "key"]),
+    ("http", &["url"]),
+    ("artifactory", &["url", "usernameSecret"]),
+    ("hdfs", &["addresses"]),
+    ("git", &["repo"]),
+    ("plugin", &["name", "configuration", "key"]),
+];
+
+fn is_whole(kind: &str, fields: &Map<String, Value>) -> bool {
+    let has = |name: &&str| match fields.get(*name) {
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Array(list)) => !list.is_empty(),
+        Some(Value::Object(_)) => true,
+        _ => false,
+    };
+    WHOLE.iter().find(|(known, _)| *known == kind).is_none_or(|(_, names)| names.iter().all(has))
 }
 
 /// A place's fields, and the secrets that they name.
@@ -113,6 +173,22 @@ pub(crate) struct Fields<'a> {
 }
 
 impl Fields<'_> {
+    /// The template's name of the place.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// A text that has to be there.
+    ///
+    /// # Errors
+    /// Where it is not, by name.
+    pub(crate) fn needed(&self, name: &str) -> Result<String, StorageError> {
+        match self.text(name) {
+            "" => Err(StorageError::lasting(format!("{}.{name} is not set", self.kind))),
+            text => Ok(text.to_owned()),
+        }
+    }
+
     /// A text; empty where it is not there.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.fields.get(name).and_then(Value::as_str).unwrap_or_default()
@@ -121,6 +197,11 @@ impl Fields<'_> {
     /// Whether something is true.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.fields.get(name).and_then(Value::as_bool).unwrap_or_default()
+    }
+
+    /// A number that is not negative.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.fields.get(name).and_then(Value::as_u64)
     }
 
     /// A list.

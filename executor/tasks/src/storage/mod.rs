@@ -3,9 +3,14 @@
 //! A store is given a file to fill or to keep. What it holds of a template is read here from JSON, since an artifact goes back
 //! to the controller with every field that it came with.
 
+mod azure;
+mod gcs;
+mod git;
 mod http;
 mod location;
+mod objects;
 mod s3;
+mod web;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -15,8 +20,8 @@ use crate::failure::Failure;
 use crate::pod::Pod;
 use crate::unpack::Tree;
 
-pub(crate) use http::chain;
 pub(crate) use location::{Location, key_of, located, report_as};
+pub(crate) use web::chain;
 
 /// Why an artifact was not loaded or kept.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +67,10 @@ pub(crate) async fn load(pod: &Pod, location: &Location, target: &Path) -> Resul
             Ok(file.write_all(text.as_bytes())?)
         }
         Location::Http(http) => http::load(pod, http, target).await,
-        Location::S3(s3) => s3::load(pod, s3, target).await,
+        Location::S3(s3) => s3.objects(pod, false).await?.load(pod, target).await,
+        Location::Gcs(gcs) => gcs.objects(pod)?.load(pod, target).await,
+        Location::Azure(azure) => azure.objects(pod)?.load(pod, target).await,
+        Location::Git(git) => git::load(pod, git, target).await,
     })
     .await
 }
@@ -75,9 +83,25 @@ pub(crate) async fn save(pod: &Pod, location: &Location, from: &File) -> Result<
     again(pod, async || match location {
         Location::Raw(_) => Err(StorageError::lasting("a raw artifact cannot be an output")),
         Location::Http(http) => http::save(pod, http, from).await,
-        Location::S3(s3) => s3::save(pod, s3, from).await,
+        Location::S3(s3) => s3.objects(pod, true).await?.save(pod, from).await,
+        Location::Gcs(gcs) => gcs.objects(pod)?.save(pod, from).await,
+        Location::Azure(azure) => azure.objects(pod)?.save(pod, from).await,
+        Location::Git(_) => Err(StorageError::lasting("git artifacts are inputs only")),
     })
     .await
+}
+
+/// The names of all objects at an artifact's place, which needs no key.
+///
+/// # Errors
+/// Where the store cannot be asked, or is of a kind that does not list.
+pub(crate) async fn list(pod: &Pod, artifact: &serde_json::Value) -> Result<Vec<String>, StorageError> {
+    match location::searched(pod, artifact)? {
+        Some(Location::S3(s3)) => s3.objects(pod, false).await?.list(pod).await,
+        Some(Location::Gcs(gcs)) => gcs.objects(pod)?.list(pod).await,
+        Some(Location::Azure(azure)) => azure.objects(pod)?.list(pod).await,
+        _ => Err(StorageError::lasting("only s3, gcs and azure can be listed")),
+    }
 }
 
 /// Tries until it is done, cannot be done, or has been tried often enough.

@@ -1,37 +1,26 @@
 //! Artifacts in S3 and what speaks as it does.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::StreamExt as _;
-use object_store::aws::{AmazonS3, AmazonS3Builder, resolve_bucket_region};
-use object_store::{
-    BackoffConfig, Certificate, ClientConfigKey, ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig,
-    WriteMultipart, path,
-};
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, resolve_bucket_region};
+use object_store::client::{HttpConnector as _, HttpRequest, ReqwestConnector};
+use object_store::{Certificate, ClientOptions, ObjectStore};
+use reqwest::header::HeaderValue;
+use reqwest::{Method, StatusCode};
 
 use super::StorageError;
-use super::http::chain;
 use super::location::Fields;
-use crate::pack::{self, Found};
+use super::objects::{self, Objects, of_store};
+use super::web::chain;
 use crate::pod::Pod;
-use crate::retry::Backoff;
-
-/// A part of an upload, bytes; larger files have larger ones.
-const PART: u64 = 8 << 20;
-/// Parts that an upload has at most, with room to S3's limit of 10,000.
-const PARTS: u64 = 9_000;
-/// Parts on their way at a time.
-const AT_ONCE: usize = 3;
-/// How long one request may take without a byte.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Where AWS itself is: an endpoint of this name follows the region.
 const AWS: &str = "s3.amazonaws.com";
+
+/// Where objects are whose region nobody says.
+const REGION: &str = "us-east-1";
 
 /// A bucket, a key, and as whom.
 #[derive(Debug)]
@@ -41,17 +30,65 @@ pub(crate) struct S3 {
     region: String,
     bucket: String,
     key: String,
+    /// Whether the bucket is a name of the host and not of the path. The library knows it for AWS itself.
+    virtual_hosted: bool,
     /// Key id, key, and a session's token.
     access: Option<(String, String, Option<String>)>,
     authority: Option<String>,
-    /// A key of KMS, or one of the customer's own.
     encryption: Option<Encryption>,
+    /// Whether the bucket is made where it is missing, and then with a lock.
+    creates: Option<bool>,
 }
 
+/// Who encrypts objects with what.
 #[derive(Debug)]
 enum Encryption {
+    /// The store with a key of its own.
+    Store,
+    /// The store with a key of KMS, by its id.
     Kms(String),
+    /// The store with a key that comes with each request. This is what each object's is derived from.
     Own(String),
+}
+
+impl Encryption {
+    fn read(options: &Fields) -> Result<Self, StorageError> {
+        if !options.text("kmsEncryptionContext").is_empty() {
+            return Err(StorageError::lasting(
+                "s3.encryptionOptions.kmsEncryptionContext is not supported by this executor: leave it out, and the key's \
+                 policy without it",
+            ));
+        }
+        match (options.secret("serverSideCustomerKeySecret")?, options.text("kmsKeyId")) {
+            (None, "") => Ok(Self::Store),
+            (None, key) => Ok(Self::Kms(key.to_owned())),
+            (Some(secret), "") => Ok(Self::Own(secret)),
+            (Some(_), _) => Err(StorageError::lasting(
+                "s3.encryptionOptions: serverSideCustomerKeySecret and kmsKeyId exclude each other",
+            )),
+        }
+    }
+}
+
+/// The key of one object, as Argo's executor derives it (Argon2id with the object's name as salt), so that each reads what the
+/// other has stored.
+fn derived(secret: &str, bucket: &str, key: &str) -> Result<String, StorageError> {
+    /// Memory in KiB, passes, lanes, and bytes that come out.
+    const COST: (u32, u32, u32, usize) = (64 << 10, 1, 4, 32);
+    let mut out = [0; COST.3];
+    let done = Params::new(COST.0, COST.1, COST.2, Some(COST.3)).and_then(|params| {
+        let salt = format!("{bucket}{key}");
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(
+            secret.as_bytes(),
+            salt.as_bytes(),
+            &mut out,
+        )
+    });
+    // Of eight bytes at least, says the algorithm's standard.
+    done.map_err(|error| {
+        StorageError::lasting(format!("s3.encryptionOptions: no key for {key} in {bucket}: {error}"))
+    })?;
+    Ok(BASE64.encode(out))
 }
 
 impl S3 {
@@ -65,53 +102,50 @@ impl S3 {
                 "s3.roleARN is not supported by this executor: give the pod's service account the role",
             ));
         }
-        for name in ["bucket", "key"] {
-            if fields.text(name).is_empty() {
-                return Err(StorageError::lasting(format!("s3.{name} is not set")));
-            }
-        }
         let access = match (fields.secret("accessKeySecret")?, fields.secret("secretKeySecret")?) {
             (Some(id), Some(key)) => Some((id, key, fields.secret("sessionTokenSecret")?)),
             _ => None,
         };
         let encryption = fields.under("encryptionOptions").filter(|options| options.is("enableEncryption"));
-        let encryption = match encryption {
-            Some(options) => match options.secret("serverSideCustomerKeySecret")? {
-                Some(key) => Some(Encryption::Own(key)),
-                None => Some(Encryption::Kms(options.text("kmsKeyId").to_owned())),
-            },
-            None => None,
-        };
+        let encryption = encryption.map(|options| Encryption::read(&options)).transpose()?;
         Ok(Self {
             endpoint: fields.text("endpoint").to_owned(),
             insecure: fields.is("insecure"),
             region: fields.text("region").to_owned(),
-            bucket: fields.text("bucket").to_owned(),
-            key: fields.text("key").to_owned(),
+            bucket: fields.needed("bucket")?,
+            key: fields.needed("key")?,
+            virtual_hosted: fields.text("addressingStyle") == "virtual-hosted",
             access,
             authority: fields.secret("caSecret")?,
             encryption,
+            creates: fields.under("createBucketIfNotPresent").map(|options| options.is("objectLocking")),
         })
     }
 
-    async fn store(&self, backoff: &Backoff) -> Result<Arc<AmazonS3>, StorageError> {
-        let mut options = ClientOptions::new()
-            .with_config(ClientConfigKey::RandomizeAddresses, "false")
-            .with_allow_http(self.insecure)
-            // Of the whole request; a slow line has to move what is long.
-            .with_timeout_disabled()
-            .with_read_timeout(PATIENCE)
-            .with_connect_timeout(PATIENCE);
+    /// What is at the key. To `save` there, the bucket is made if it is missing and that is asked for.
+    ///
+    /// # Errors
+    /// Where the region cannot be found out, the bucket cannot be made, or a certificate is none.
+    pub(super) async fn objects(&self, pod: &Pod, save: bool) -> Result<Objects, StorageError> {
+        let mut options = objects::options().with_allow_http(self.insecure);
         if let Some(authority) = &self.authority {
             for certificate in Certificate::from_pem_bundle(authority.as_bytes()).map_err(of_store)? {
                 options = options.with_root_certificate(certificate);
             }
         }
         let of_aws = self.endpoint.is_empty() || self.endpoint == AWS;
+        let creates = self.creates.filter(|_| save);
         let region = match self.region.as_str() {
-            "" if of_aws => resolve_bucket_region(&self.bucket, &options).await.map_err(of_store)?,
-            "" => "us-east-1".to_owned(),
+            // One that is still to be made is nowhere.
+            "" if of_aws && creates.is_none() => {
+                resolve_bucket_region(&self.bucket, &options).await.map_err(of_store)?
+            }
+            "" => REGION.to_owned(),
             region => region.to_owned(),
+        };
+        let endpoint = match of_aws {
+            true => format!("https://s3.{region}.amazonaws.com"),
+            false => format!("{}://{}", if self.insecure { "http" } else { "https" }, self.endpoint),
         };
         // Without keys of its own: from variables, a web identity, the container's or the machine's role.
         let mut builder = match &self.access {
@@ -124,147 +158,100 @@ impl S3 {
             }
             None => AmazonS3Builder::from_env(),
         };
-        builder = builder.with_region(region).with_bucket_name(&self.bucket);
-        if !of_aws {
-            let scheme = if self.insecure { "http" } else { "https" };
-            builder = builder.with_endpoint(format!("{scheme}://{}", self.endpoint));
+        builder = builder.with_region(&region).with_bucket_name(&self.bucket);
+        if self.virtual_hosted {
+            let (scheme, host) = endpoint.split_once("://").unwrap_or_default();
+            let endpoint = format!("{scheme}://{}.{host}", self.bucket);
+            builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(true);
+        } else if !of_aws {
+            builder = builder.with_endpoint(&endpoint);
         }
         builder = match &self.encryption {
+            Some(Encryption::Store) => {
+                builder.with_config("aws_server_side_encryption".parse().map_err(of_store)?, "AES256")
+            }
             Some(Encryption::Kms(key)) => builder.with_sse_kms_encryption(key),
-            Some(Encryption::Own(key)) => builder.with_ssec_encryption(key),
-            None => builder,
+            Some(Encryption::Own(_)) | None => builder,
         };
-        let retry = RetryConfig {
-            max_retries: backoff.steps,
-            backoff: BackoffConfig {
-                init_backoff: backoff.first,
-                base: backoff.factor.max(1.0),
-                ..BackoffConfig::default()
+        let builder = builder.with_client_options(options.clone()).with_retry(objects::retry(&pod.environment.backoff));
+        let store = Arc::new(builder.clone().build().map_err(of_store)?);
+        if let Some(locks) = creates {
+            self.create(&store, &options, &endpoint, &region, locks).await?;
+        }
+        let bucket = self.bucket.clone();
+        Ok(Objects {
+            store: match &self.encryption {
+                Some(Encryption::Own(secret)) => {
+                    let secret = secret.clone();
+                    Box::new(move |key| {
+                        let key = derived(&secret, &bucket, key.as_ref())?;
+                        let store = builder.clone().with_ssec_encryption(key).build().map_err(of_store)?;
+                        Ok(Arc::new(store) as Arc<dyn ObjectStore>)
+                    })
+                }
+                _ => Box::new(move |_| Ok(Arc::clone(&store) as Arc<dyn ObjectStore>)),
             },
-            ..RetryConfig::default()
+            field: "s3.key",
+            key: self.key.clone(),
+            place: format!("bucket {} at {endpoint}", self.bucket),
+            folders: false,
+        })
+    }
+
+    /// Makes the bucket, unless it is there.
+    async fn create(
+        &self,
+        store: &AmazonS3,
+        options: &ClientOptions,
+        endpoint: &str,
+        region: &str,
+        locks: bool,
+    ) -> Result<(), StorageError> {
+        let failed = |why: String| StorageError::lasting(format!("cannot create bucket {}: {why}", self.bucket));
+        let body = match region {
+            REGION => String::new(),
+            region => format!(
+                "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                 <LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
+            ),
         };
-        builder.with_client_options(options).with_retry(retry).build().map(Arc::new).map_err(of_store)
-    }
-
-    fn shown(&self) -> String {
-        format!("{}/{} in bucket {}", self.endpoint, self.key, self.bucket)
-    }
-
-    fn path(&self, below: &str) -> Result<path::Path, StorageError> {
-        let key = self.key.trim_end_matches('/');
-        let whole = if below.is_empty() { key.to_owned() } else { format!("{key}/{below}") };
-        path::Path::parse(&whole).map_err(|error| StorageError::lasting(format!("s3.key {whole}: {error}")))
+        let mut request = HttpRequest::new(body.into());
+        *request.method_mut() = Method::PUT;
+        let uri = format!("{endpoint}/{}", self.bucket).parse();
+        *request.uri_mut() = uri.map_err(|_| failed("no bucket has such a name; look at s3.bucket".to_owned()))?;
+        if locks {
+            request.headers_mut().insert("x-amz-bucket-object-lock-enabled", HeaderValue::from_static("true"));
+        }
+        let credential = store.credentials().get_credential().await.map_err(of_store)?;
+        let authorizer = AwsAuthorizer::new(&credential, "s3", region);
+        authorizer.try_authorize(&mut request, None).map_err(of_store)?;
+        let client = ReqwestConnector::default().connect(options).map_err(of_store)?;
+        let answer = client.execute(request).await.map_err(|error| StorageError::Passing(chain(&error)))?;
+        match answer.status() {
+            // It is there, ours or another's; which, is for the upload to say.
+            StatusCode::CONFLICT => Ok(()),
+            status if status.is_success() => Ok(()),
+            status if status.is_server_error() => Err(StorageError::Passing(format!(
+                "cannot create bucket {}: {endpoint} answered {status}",
+                self.bucket
+            ))),
+            status => Err(failed(format!(
+                "{endpoint} answered {status}; create it by hand and leave out s3.createBucketIfNotPresent, or allow \
+                 s3:CreateBucket"
+            ))),
+        }
     }
 }
 
-/// Gets an object, or all objects under a key as a folder.
-///
-/// # Errors
-/// As [`super::load`].
-pub(super) async fn load(pod: &Pod, s3: &S3, target: &Path) -> Result<(), StorageError> {
-    pod.say(|| format!("get {}", s3.shown()));
-    let store = s3.store(&pod.environment.backoff).await?;
-    let key = s3.path("")?;
-    if !s3.key.ends_with('/') {
-        match store.get(&key).await {
-            Ok(found) => return fill(found, &mut File::create(target)?).await,
-            Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(of_store(error)),
-        }
-    }
-    let mut objects = store.list(Some(&key));
-    let mut tree = None;
-    while let Some(object) = objects.next().await {
-        let object = object.map_err(of_store)?;
-        let tree = match &mut tree {
-            Some(tree) => tree,
-            empty => empty.insert(super::folder_at(target)?),
-        };
-        let relative = object.location.as_ref().strip_prefix(key.as_ref()).unwrap_or_default().trim_start_matches('/');
-        // What a console shows as a folder is an object of no length.
-        if relative.is_empty() {
-            continue;
-        }
-        let found = store.get(&object.location).await.map_err(of_store)?;
-        let mut scratch = pack::scratch(target)?;
-        fill(found, &mut scratch).await?;
-        scratch.seek(SeekFrom::Start(0))?;
-        tree.file(relative.as_bytes(), 0o644, None, &mut scratch)
-            .map_err(|error| StorageError::lasting(format!("{}: {error}", object.location)))?;
-    }
-    if tree.is_some() { Ok(()) } else { Err(StorageError::Missing(s3.shown())) }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn fill(found: object_store::GetResult, file: &mut File) -> Result<(), StorageError> {
-    use std::io::Write as _;
-    let mut stream = found.into_stream();
-    while let Some(chunk) = stream.next().await {
-        file.write_all(&chunk.map_err(of_store)?)?;
-    }
-    Ok(())
-}
-
-/// Puts a file under the key, or each of a folder's files under it.
-///
-/// # Errors
-/// As [`super::save`].
-pub(super) async fn save(pod: &Pod, s3: &S3, from: &File) -> Result<(), StorageError> {
-    pod.say(|| format!("put {}", s3.shown()));
-    let store = s3.store(&pod.environment.backoff).await?;
-    if !from.metadata()?.is_dir() {
-        return put(&store, s3.path("")?, from).await;
-    }
-    // Names first: what is open at a time must not grow with the folder.
-    let mut names = Vec::new();
-    pack::walk(from.try_clone()?, std::ffi::OsStr::new(""), &mut |path, found| {
-        if matches!(found, Found::File(_)) {
-            names.push(path.to_owned());
-        }
-        Ok(())
-    })?;
-    for name in names {
-        let mut at = from.try_clone()?;
-        for part in name.iter() {
-            let part = std::ffi::CString::new(part.as_bytes()).map_err(io::Error::other)?;
-            at = crate::beneath::child(&at, &part)?;
-        }
-        put(&store, s3.path(&name.to_string_lossy())?, &at).await?;
-    }
-    Ok(())
-}
-
-async fn put(store: &AmazonS3, key: path::Path, from: &File) -> Result<(), StorageError> {
-    let mut file = from.try_clone()?;
-    file.seek(SeekFrom::Start(0))?;
-    let length = file.metadata()?.len();
-    if length <= PART {
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-        file.take(PART).read_to_end(&mut bytes)?;
-        return store.put(&key, Bytes::from(bytes).into()).await.map(drop).map_err(of_store);
-    }
-    let part = usize::try_from(PART.max(length / PARTS + 1)).map_err(io::Error::other)?;
-    let upload = store.put_multipart(&key).await.map_err(of_store)?;
-    let mut upload = WriteMultipart::new_with_chunk_size(upload, part);
-    loop {
-        let mut bytes = Vec::with_capacity(part);
-        if let Err(error) = (&mut file).take(part as u64).read_to_end(&mut bytes) {
-            // What is there of it costs money until it is given up; the reason to give up is the one to tell.
-            let _ = upload.abort().await;
-            return Err(error.into());
-        }
-        if bytes.is_empty() {
-            break;
-        }
-        upload.wait_for_capacity(AT_ONCE).await.map_err(of_store)?;
-        upload.put(Bytes::from(bytes));
-    }
-    upload.finish().await.map(drop).map_err(of_store)
-}
-
-/// The library has tried again by itself, so nothing of its is worth another try.
-fn of_store(error: object_store::Error) -> StorageError {
-    match &error {
-        object_store::Error::NotFound { path, .. } => StorageError::Missing(path.clone()),
-        _ => StorageError::lasting(chain(&error)),
+    #[test]
+    fn an_objects_key_is_derived_as_argo_derives_it() {
+        // Made with golang.org/x/crypto/argon2: IDKey(secret, bucket + key, 1, 64 * 1024, 4, 32).
+        let key = derived("sesame", "bucket", "some/key").unwrap();
+        assert_eq!(key, "uMKcxTsdxkrz0p4v5JkrkvQgMMPrGK/wjPMEBaWtY2M=");
+        assert!(derived("sesame", "b", "k").is_err());
     }
 }

@@ -7,8 +7,16 @@ use std::{env, thread};
 
 /// A folder: etcd, kube-apiserver, kubectl.
 pub(crate) const KUBERNETES: (&str, &str) = ("kubernetes", "EMISSARY_TEST_KUBERNETES");
+/// Argo's sources: the schemas of its kinds.
+pub(crate) const ARGO_WORKFLOWS: (&str, &str) = ("argo-workflows", "EMISSARY_TEST_ARGO_WORKFLOWS");
 /// An S3 server that keeps objects as files.
 pub(crate) const VERSITYGW: (&str, &str) = ("versitygw", "EMISSARY_TEST_VERSITYGW");
+
+/// A server that speaks as Google's store does.
+pub(crate) const FAKE_GCS_SERVER: (&str, &str) = ("fake-gcs-server", "EMISSARY_TEST_FAKE_GCS_SERVER");
+/// A server that speaks as Azure's store does.
+pub(crate) const AZURITE: (&str, &str) = ("azurite-blob", "EMISSARY_TEST_AZURITE");
+pub(crate) const GIT: (&str, &str) = ("git", "EMISSARY_TEST_GIT");
 
 /// Where a program is; nothing, and a line about it, where it is missing. A test that gets nothing returns.
 ///

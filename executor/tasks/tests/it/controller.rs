@@ -12,7 +12,7 @@ use test_cluster::{Assets, ControlPlane, Options, Processes, Watchdog};
 use crate::components::{KUBERNETES, need};
 use crate::pod::{Pod, until};
 
-struct Cluster {
+pub(crate) struct Cluster {
     control_plane: ControlPlane,
     folder: std::path::PathBuf,
     /// Ends the control plane with this process.
@@ -35,7 +35,7 @@ fn kind() -> Value {
 }
 
 /// A service account, and all that it may do.
-fn account(name: &str, rules: Value) -> Value {
+pub(crate) fn account(name: &str, rules: Value) -> Value {
     let metadata = json!({ "name": name, "namespace": "default" });
     json!({ "apiVersion": "v1", "kind": "List", "items": [
         { "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata },
@@ -48,7 +48,7 @@ fn account(name: &str, rules: Value) -> Value {
     ] })
 }
 
-fn cluster() -> Option<&'static Cluster> {
+pub(crate) fn cluster() -> Option<&'static Cluster> {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
     let assets = need(KUBERNETES)?;
     Some(SHARED.get_or_init(|| start(&assets)))
@@ -72,12 +72,12 @@ fn start(assets: &Path) -> Cluster {
 }
 
 impl Cluster {
-    fn kubectl(&self, arguments: &[&str]) -> Option<String> {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Option<String> {
         let output = self.control_plane.kubectl().args(arguments).output().unwrap();
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
     }
 
-    fn apply(&self, object: &Value) {
+    pub(crate) fn apply(&self, object: &Value) {
         let mut kubectl: Command = self.control_plane.kubectl();
         let mut child = kubectl.args(["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
@@ -90,7 +90,7 @@ impl Cluster {
     }
 
     /// A step of node `node`, as the service account.
-    fn pod(&self, account: &str, node: &str, template: Value) -> Pod {
+    pub(crate) fn pod(&self, account: &str, node: &str, template: Value) -> Pod {
         let server = self.control_plane.server();
         let (host, port) = server.strip_prefix("https://").unwrap().rsplit_once(':').unwrap();
         let pod = Pod::new(template)

@@ -50,14 +50,31 @@ fn no_name_leaves_the_volume() {
 }
 
 #[test]
-fn a_kind_that_is_not_there_is_named() {
-    for kind in ["gcs", "azure", "oss", "hdfs", "git"] {
-        let pod = Pod::new(inputs(json!([{ "name": "a", "path": "/a", kind: {
-            "key": "k", "blob": "k", "path": "k", "repo": "k",
-        } }])));
+fn what_to_write_for_a_kind_that_is_not_there_is_told() {
+    for (kind, instead) in [("oss", "write s3 with endpoint"), ("hdfs", "write http with url")] {
+        let place = json!({ "key": "k", "path": "k", "bucket": "b", "endpoint": "e", "addresses": ["a"] });
+        let pod = Pod::new(inputs(json!([{ "name": "a", "path": "/a", kind: place }])));
         let ended = pod.run("init");
         assert_eq!(ended.code, 64, "{kind}");
-        assert!(ended.last_words.contains(&format!("artifacts in {kind}")), "{}", ended.last_words);
+        let words = [format!("artifacts in {kind} are not supported"), instead.to_owned()];
+        assert!(words.iter().all(|words| ended.last_words.contains(words)), "{}", ended.last_words);
+    }
+}
+
+#[test]
+fn a_field_that_a_place_needs_is_named() {
+    let cases = [
+        ("s3", json!({ "endpoint": "e", "key": "k" }), "s3.bucket is not set"),
+        ("gcs", json!({ "bucket": "b" }), "is not there"),
+        ("azure", json!({ "blob": "b", "useSDKCreds": true }), "azure.endpoint is not set"),
+        ("http", json!({ "url": "not a url" }), "http.url: "),
+        ("artifactory", json!({ "url": "nor this" }), "artifactory.url: "),
+        ("git", json!({ "repo": "git@github.com:group/repo" }), "write https://HOST/PATH"),
+    ];
+    for (kind, place, message) in cases {
+        let ended = Pod::new(inputs(json!([{ "name": "a", "path": "/a", kind: place }]))).run("init");
+        assert_eq!(ended.code, 64, "{kind}");
+        assert!(ended.last_words.contains(message), "{}", ended.last_words);
     }
 }
 

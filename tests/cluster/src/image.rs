@@ -1,28 +1,48 @@
 //! Images of a few files, as archives that containerd imports (OCI image-spec, `image-layout.md`).
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// An image whose files are one program and links to it.
-pub(super) struct Image<'a> {
+/// An image of programs and links to them.
+#[derive(Debug, Clone)]
+pub struct Image<'a> {
     /// The name that pods call it by.
-    pub(super) name: &'a str,
-    /// A static program of this machine, which becomes `/bin/NAME`.
-    pub(super) program: &'a Path,
-    /// Further names of it in `/bin`.
-    pub(super) links: &'a [&'a str],
-    /// The `config` of the image: `Entrypoint`, `Cmd`, …
-    pub(super) config: Value,
+    pub name: &'a str,
+    /// Files by their path in the image, without a leading slash: where each comes from. All may run.
+    pub files: &'a [(&'a str, &'a Path)],
+    /// Further names in `/bin` of the first file.
+    pub links: &'a [&'a str],
+    /// The `config` of the image: `Entrypoint`, `Cmd`, `User`, …; `PATH` is `/bin`.
+    pub config: Value,
+}
+
+/// An image that was not written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make an image of {}", file.display())]
+pub struct ImageError {
+    /// Which file it was about.
+    pub file: PathBuf,
+    #[source]
+    source: io::Error,
 }
 
 impl Image<'_> {
     /// Writes the archive.
-    pub(super) fn write(&self, archive: &Path) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// A file cannot be read, or the archive not be written.
+    pub fn write(&self, archive: &Path) -> Result<(), ImageError> {
         let layer = self.layer()?;
+        let of_archive = |source| ImageError { file: archive.to_owned(), source };
+        let whole = self.archive(&layer).map_err(of_archive)?;
+        fs::write(archive, whole).map_err(of_archive)
+    }
+
+    fn archive(&self, layer: &[u8]) -> io::Result<Vec<u8>> {
         let mut config = self.config.clone();
         config["Env"] = json!(["PATH=/bin"]);
         let architecture = match std::env::consts::ARCH {
@@ -34,7 +54,7 @@ impl Image<'_> {
             "architecture": architecture,
             "os": "linux",
             "config": config,
-            "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
+            "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
         });
         let config = config.to_string().into_bytes();
         let descriptor = |kind: &str, blob: &[u8]| {
@@ -48,7 +68,7 @@ impl Image<'_> {
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": descriptor("config.v1+json", &config),
-            "layers": [descriptor("layer.v1.tar", &layer)],
+            "layers": [descriptor("layer.v1.tar", layer)],
         });
         let manifest = manifest.to_string().into_bytes();
         let mut entry = descriptor("manifest.v1+json", &manifest);
@@ -58,25 +78,30 @@ impl Image<'_> {
         let mut tar = tar::Builder::new(Vec::new());
         add(&mut tar, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
         add(&mut tar, "index.json", index.as_bytes(), 0o644)?;
-        for blob in [&layer, &config, &manifest] {
+        for blob in [layer, &config, &manifest] {
             add(&mut tar, &format!("blobs/{}", digest(blob).replace(':', "/")), blob, 0o644)?;
         }
-        fs::write(archive, tar.into_inner()?).with_context(|| format!("cannot write {}", archive.display()))
+        tar.into_inner()
     }
 
-    fn layer(&self) -> anyhow::Result<Vec<u8>> {
-        let program = fs::read(self.program).with_context(|| format!("cannot read {}", self.program.display()))?;
-        let name = self.program.file_name().and_then(|name| name.to_str()).context("a program without a name")?;
+    fn layer(&self) -> Result<Vec<u8>, ImageError> {
         let mut tar = tar::Builder::new(Vec::new());
+        let of_image = |source| ImageError { file: PathBuf::from(self.name), source };
         for (folder, mode) in [("bin/", 0o755), ("tmp/", 0o1777)] {
             let mut header = header(tar::EntryType::Directory, 0, mode);
-            tar.append_data(&mut header, folder, std::io::empty())?;
+            tar.append_data(&mut header, folder, io::empty()).map_err(of_image)?;
         }
-        add(&mut tar, &format!("bin/{name}"), &program, 0o755)?;
+        for (path, from) in self.files {
+            let of_file = |source| ImageError { file: (*from).to_owned(), source };
+            let content = fs::read(from).map_err(of_file)?;
+            add(&mut tar, path, &content, 0o755).map_err(of_file)?;
+        }
+        let target = self.files.first().map(|(path, _)| format!("/{path}")).unwrap_or_default();
         for link in self.links {
-            tar.append_link(&mut header(tar::EntryType::Symlink, 0, 0o777), format!("bin/{link}"), name)?;
+            let mut header = header(tar::EntryType::Symlink, 0, 0o777);
+            tar.append_link(&mut header, format!("bin/{link}"), &target).map_err(of_image)?;
         }
-        Ok(tar.into_inner()?)
+        tar.into_inner().map_err(of_image)
     }
 }
 
@@ -88,9 +113,9 @@ fn header(kind: tar::EntryType, size: u64, mode: u32) -> tar::Header {
     header
 }
 
-fn add(tar: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8], mode: u32) -> anyhow::Result<()> {
+fn add(tar: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8], mode: u32) -> io::Result<()> {
     let mut header = header(tar::EntryType::Regular, content.len() as u64, mode);
-    tar.append_data(&mut header, path, content).with_context(|| format!("cannot archive {path}"))
+    tar.append_data(&mut header, path, content)
 }
 
 fn digest(blob: &[u8]) -> String {
