@@ -66,7 +66,12 @@ pub(super) struct Side<'s, 'o, 'p> {
 impl Side<'_, '_, '_> {
     /// What is said of a pod after the webhooks, and by the node; and the pod that is stored.
     pub(super) fn judge(&mut self, pod: &Value, rewritten: bool) -> (Value, Vec<Judgement>) {
-        let (stored, mut judgements) = self.judge.after(self.candidate, pod, rewritten);
+        self.judge_by(pod, rewritten, None)
+    }
+
+    /// The same, where of programs only these are asked, if they are named.
+    fn judge_by(&mut self, pod: &Value, rewritten: bool, programs: Option<&[String]>) -> (Value, Vec<Judgement>) {
+        let (stored, mut judgements) = self.judge.after(self.candidate, pod, rewritten, programs);
         judgements.extend(start::refusals(&stored, |image| self.process(image)));
         (stored, judgements)
     }
@@ -93,7 +98,7 @@ impl Side<'_, '_, '_> {
         let made = sent.as_ref().zip(prepared).map(|(sent, prepared)| self.webhook(sent, prepared));
         let is_plain = |column: &Column| *column != Column::Emissary || matches!(made, None | Some(Ok(None)));
         let is_asked = columns.iter().any(is_plain) || matches!(origin, Origin::Sent);
-        let mut plain = is_asked.then(|| self.unchanged(&before, sent.as_ref()));
+        let mut plain = is_asked.then(|| self.unchanged(&before, sent.as_ref(), None));
         if let Some(plain) = &mut plain {
             self.blame_plain(&mut plain.judgements, &mut origin);
         }
@@ -140,10 +145,10 @@ impl Side<'_, '_, '_> {
     }
 
     /// What is said of the pod where no webhook changes it.
-    fn unchanged(&mut self, before: &[Judgement], sent: Option<&Value>) -> Said {
+    fn unchanged(&mut self, before: &[Judgement], sent: Option<&Value>, programs: Option<&[String]>) -> Said {
         let mut judgements = before.to_vec();
         let pod = sent.map(|sent| {
-            let (stored, after) = self.judge(sent, false);
+            let (stored, after) = self.judge_by(sent, false, programs);
             judgements.extend(after);
             stored
         });
@@ -159,14 +164,14 @@ impl Side<'_, '_, '_> {
             Origin::Sent => blame_user(judgements),
             Origin::Rendered => {
                 let base = bare(own);
-                let as_is = self.said(&base);
+                let as_is = self.said(&base, None);
                 let sides = Sides { sent: &base, rewritten: own, as_is: &as_is };
-                blame::assign(judgements, &sides, |pod| self.said(pod));
+                blame::assign(judgements, &sides, |pod, programs| self.said(pod, Some(programs)));
             }
             Origin::PutOn(base, known) => {
-                let as_is = known.get_or_insert_with(|| self.said(&base.object));
+                let as_is = known.get_or_insert_with(|| self.said(&base.object, None));
                 let sides = Sides { sent: &base.object, rewritten: own, as_is };
-                blame::assign(judgements, &sides, |pod| self.said(pod));
+                blame::assign(judgements, &sides, |pod, programs| self.said(pod, Some(programs)));
             }
         }
     }
@@ -194,15 +199,15 @@ impl Side<'_, '_, '_> {
         let advice = match (origin, plain) {
             (Origin::Rendered, _) => {
                 let base = bare(pod);
-                let as_is = self.said(&base);
+                let as_is = self.said(&base, None);
                 let sides = Sides { sent: &base, rewritten: pod, as_is: &as_is };
-                blame::assign(&mut after, &sides, |pod| self.said(pod));
+                blame::assign(&mut after, &sides, |pod, programs| self.said(pod, Some(programs)));
                 self.advise_rendered(sent, pod, &after)
             }
             (_, plain) => {
                 let as_is = plain.map(|plain| plain.judgements.as_slice()).unwrap_or_default();
                 let sides = Sides { sent, rewritten: pod, as_is };
-                blame::assign(&mut after, &sides, |pod| self.judge(pod, true).1);
+                blame::assign(&mut after, &sides, |pod, programs| self.judge_by(pod, true, Some(programs)).1);
                 if self.options.with_advice { advise(self, &sides, &after) } else { Advice::default() }
             }
         };
@@ -216,7 +221,7 @@ impl Side<'_, '_, '_> {
         if !self.options.with_advice || !is_ours {
             return Advice::default();
         }
-        let as_is = self.said(&bare(rewritten));
+        let as_is = self.said(&bare(rewritten), None);
         advise(self, &Sides { sent, rewritten, as_is: &as_is }, judgements)
     }
 
@@ -237,7 +242,7 @@ impl Side<'_, '_, '_> {
                     Some(Some(pod)) if sent.as_ref() != Some(&pod) => {
                         [before.clone(), side.judge(&pod, true).1].concat()
                     }
-                    _ => plain.get_or_insert_with(|| side.unchanged(&before, sent.as_ref()).judgements).clone(),
+                    _ => plain.get_or_insert_with(|| side.unchanged(&before, sent.as_ref(), None).judgements).clone(),
                 };
                 unresolved::doubt(&mut cell.judgements, &variant, &other);
             }
@@ -250,11 +255,12 @@ impl Side<'_, '_, '_> {
         }
     }
 
-    /// What is said of another pod in this one's place, from the start, where no webhook changes it.
-    fn said(&mut self, pod: &Value) -> Vec<Judgement> {
+    /// What is said of another pod in this one's place, from the start, where no webhook changes it; of programs by these, if
+    /// they are named.
+    fn said(&mut self, pod: &Value, programs: Option<&[String]>) -> Vec<Judgement> {
         let other = self.candidate.with(pod.clone(), self.candidate.old_object.clone());
         let (sent, before) = self.judge.before(&other);
-        self.of(&other).unchanged(&before, sent.as_ref()).judgements
+        self.of(&other).unchanged(&before, sent.as_ref(), programs).judgements
     }
 
     /// The same for another candidate.

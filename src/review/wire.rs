@@ -33,6 +33,8 @@ pub(super) struct Charge {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Question {
     pub(super) about: About,
+    /// Which programs are asked, each an `engine policy`; all without it. What is no program is asked anyway.
+    pub(super) programs: Option<Vec<String>>,
     namespace: String,
     namespace_object: Option<Map<String, Value>>,
     bounds: Vec<Value>,
@@ -127,9 +129,10 @@ impl Line {
 }
 
 impl Question {
-    pub(super) fn new(about: About, candidate: &Candidate, pod: &Value) -> Self {
+    pub(super) fn new(about: About, candidate: &Candidate, pod: &Value, programs: Option<&[String]>) -> Self {
         Self {
             about,
+            programs: programs.map(<[String]>::to_vec),
             namespace: candidate.namespace.clone(),
             namespace_object: candidate.namespace_object.as_ref().map(|namespace| namespace.object.clone()),
             bounds: candidate.bounds.as_ref().map(|bounds| bounds.documents.clone()).unwrap_or_default(),
@@ -145,7 +148,7 @@ impl Question {
         }
     }
 
-    pub(super) fn candidate(self) -> (About, Candidate) {
+    pub(super) fn candidate(self) -> (About, Option<Vec<String>>, Candidate) {
         let operation = match self.operation.as_str() {
             "UPDATE" => Operation::Update,
             "DELETE" => Operation::Delete,
@@ -167,6 +170,6 @@ impl Question {
             is_defaulted: self.is_defaulted,
             rendered: None,
         };
-        (self.about, candidate)
+        (self.about, self.programs, candidate)
     }
 }
