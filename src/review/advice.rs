@@ -229,6 +229,21 @@ fn exception(judgement: &Judgement, candidate: &Candidate) -> Option<Exception> 
                 format!("kubectl patch validatingadmissionpolicy {policy} --type merge -p '{{\"spec\":{condition}}}'");
             (text, "whoever may set the label workflows.argoproj.io/workflow goes free of it")
         }
+        "kyverno" => {
+            // Of a ValidatingPolicy there is no rule, and an exception has another form.
+            let (policy, rule) = policy.rsplit_once('/')?;
+            let name = policy.replace('/', "-");
+            let text = format!(
+                "apiVersion: kyverno.io/v2\nkind: PolicyException\nmetadata:\n  name: workflows-{name}\n  namespace: {namespace}\nspec:\n  \
+                 exceptions:\n  - policyName: {policy}\n    ruleNames: [{rule}]\n  match:\n    any:\n    - resources:\n        kinds: [Pod]\n        \
+                 namespaces: [{namespace}]\n        selector:\n          matchExpressions:\n          \
+                 - {{key: workflows.argoproj.io/workflow, operator: Exists}}"
+            );
+            (
+                text,
+                "whoever may set the label workflows.argoproj.io/workflow goes free of it; Kyverno reads exceptions only where its settings say so",
+            )
+        }
         "rego" => {
             let (package, rule) = policy.rsplit_once('.')?;
             let suffix = rule.split_once('_').map_or("", |(_, suffix)| suffix);

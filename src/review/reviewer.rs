@@ -334,7 +334,11 @@ fn instance(pod: &Value) -> Option<&str> {
 }
 
 /// Does the work on as many threads as there are judges, and keeps its order.
-fn parallel<T: Send, R: Send>(judges: &mut [Worker], work: Vec<T>, one: impl Fn(&mut Worker, T) -> R + Sync) -> Vec<R> {
+pub(super) fn parallel<T: Send, R: Send>(
+    judges: &mut [Worker],
+    work: Vec<T>,
+    one: impl Fn(&mut Worker, T) -> R + Sync,
+) -> Vec<R> {
     let useful = work.len();
     let queue = Mutex::new(work.into_iter().enumerate());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();

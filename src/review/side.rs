@@ -270,17 +270,7 @@ impl Side<'_, '_, '_> {
 
     /// What an image runs and as whom, as far as an index or a registry has said it.
     fn process(&self, image: &str) -> Option<ImageProcess> {
-        let reference = self.options.snapshot.pod().reference(image).ok()?;
-        if let Some(hit) = self.options.snapshot.indexes().operator.find(&reference) {
-            // An entry that names no user says nothing of it.
-            return hit
-                .entry
-                .process_for(self.options.snapshot.pod().platforms.first())
-                .filter(|process| process.user.is_some())
-                .cloned();
-        }
-        let found = self.answers.iter().find(|(look_up, answer)| look_up.reference == reference && answer.is_ok());
-        found.and_then(|(_, answer)| answer.as_ref().ok()?.processes.first().map(|(_, process)| process.clone()))
+        start::process(self.options.snapshot, self.answers, image)
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Charge {
     pub(super) announces: bool,
     /// Bytes of address space.
     pub(super) memory: u64,
+    /// Whether whoever asks has better things to do with a processor.
+    pub(super) gives_way: bool,
 }
 
 /// A question about a pod.
@@ -82,6 +84,10 @@ pub struct Ready {
     pub refusals: Vec<Refusal>,
     /// The namespaces that are known from the start.
     pub namespaces: BTreeMap<String, Map<String, Value>>,
+    /// Whether there are policies that are programs, or others that this process alone can judge by.
+    pub has_programs: bool,
+    /// What judges without programs, for who wants to do that itself.
+    pub native: Vec<Value>,
     /// LimitRanges and ResourceQuotas.
     pub bounds: Vec<Value>,
     /// The rules of Rego without a framework, for another OPA to be asked.

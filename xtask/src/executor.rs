@@ -59,11 +59,9 @@ pub(crate) fn run(platform: Option<&str>, path_only: bool) -> anyhow::Result<Exi
 pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     let here = PLATFORMS.iter().find(|known| known.architecture == env::consts::ARCH);
     let platform = here.with_context(|| format!("the executor is not built for {}", env::consts::ARCH))?;
-    let mut folder = None;
-    for (package, profile) in PACKAGES {
-        folder = platform.build(package, profile)?.parent().map(Path::to_owned);
-    }
-    folder.context("a program without a folder")
+    let programs = platform.programs()?;
+    let (_, program) = programs.first().context("no program is built")?;
+    program.parent().map(Path::to_owned).context("a program without a folder")
 }
 
 impl Platform {

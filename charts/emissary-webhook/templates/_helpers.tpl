@@ -25,6 +25,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- with .Values.controllers }}
 {{- $_ := set $made "controllers" . }}
 {{- end }}
+{{- if .Values.review.configMap }}
+{{- $_ := set $made "review" (dict "policies" (list "/etc/emissary-webhook/policies")) }}
+{{- end }}
 {{- $server := dict }}
 {{- if eq .Values.certificates.source "self-managed" }}
 {{- $_ := set $server "certificates" "self-managed" }}

@@ -79,7 +79,7 @@ fn comparable(objects: Vec<Value>) -> Map<String, Value> {
 }
 
 /// Each overlay, and the values that say the same.
-pub(super) const SAME: [(&str, &[&str]); 10] = [
+pub(super) const SAME: [(&str, &[&str]); 11] = [
     ("webhook", &[]),
     ("webhook/overlays/dry-run", &[]),
     ("webhook/overlays/enforce", &["mode=enforce"]),
@@ -90,6 +90,7 @@ pub(super) const SAME: [(&str, &[&str]); 10] = [
     ("webhook/overlays/workflows-updates", &["storedTemplates=true"]),
     ("webhook/overlays/cert-manager", &["certificates.source=cert-manager"]),
     ("webhook/overlays/namespaced", &["namespaces={workflows}", "certificates.source=cert-manager"]),
+    ("webhook/overlays/review", &["review.configMap=emissary-webhook-policies", "resources.limits.memory=768Mi"]),
 ];
 
 #[test]

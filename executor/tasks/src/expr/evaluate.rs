@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::parser::{Loop, Node, Operator, Unary};
+use super::syntax::{Loop, Node, Operator, Unary};
 use super::value::{Key, Map, Value};
 use super::{BYTES, ExpressionError, STEPS, functions};
 

@@ -10,8 +10,8 @@ use regex_lite::{Regex, RegexBuilder};
 
 use super::ExpressionError;
 use super::evaluate::{Budget, count, from_end, order, unfit};
-use super::parser::Operator;
 use super::strings;
+use super::syntax::Operator;
 use super::text;
 use super::value::{Key, Map, Value};
 

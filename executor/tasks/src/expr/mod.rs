@@ -13,6 +13,7 @@ mod functions;
 mod lexer;
 mod parser;
 mod strings;
+mod syntax;
 mod text;
 mod value;
 
@@ -46,7 +47,7 @@ impl ExpressionError {
 /// An expression that has been read.
 #[derive(Debug)]
 pub(crate) struct Expression {
-    root: Rc<parser::Node>,
+    root: Rc<syntax::Node>,
 }
 
 impl Expression {
