@@ -8,9 +8,9 @@ use super::settings::{SettingsArguments, list, load};
 use crate::cluster::Connection;
 use crate::manifest;
 use crate::review::{
-    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, Limits, Opa, Options, Policies,
-    Ready, Refusal, Replay, Report, Reviewer, Row, Usable, Verdict, github, json_line, junit, markdown, page,
-    policy_reports, sarif, table,
+    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, KnownBounds, Limits, Opa,
+    Options, Policies, Ready, Refusal, Replay, Report, Reviewer, Row, Usable, Verdict, Work, github, json_line, junit,
+    markdown, page, policy_reports, sarif, table,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -23,6 +23,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Said where a review would say nothing.
+const NO_POLICY: &str = "no policy to review by: name some by --policies or --pss";
 
 /// The hidden verb with which a review starts its judges.
 const JUDGE: &str = "judge-for-a-review";
@@ -43,7 +46,8 @@ impl Judge {
 /// Exit code 0: nothing is denied; 1: something is; 2: bad input; 3: with --strict, something could not be judged.
 #[derive(Debug, Args)]
 pub(super) struct Review {
-    /// YAML or JSON: Pods, Lists, AdmissionReviews of Pods, and Namespaces for their labels; "-" for standard input.
+    /// YAML or JSON: Pods, Workflows, WorkflowTemplates, ClusterWorkflowTemplates, CronWorkflows, Lists, AdmissionReviews of
+    /// these, and Namespaces, LimitRanges and ResourceQuotas for those behind; "-" for standard input.
     #[arg(required_unless_present_any = ["replay", "from_cluster"], value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Judge what a webhook has recorded (review.record.folder): such a folder, or a file with what it answers at /recorded. Nothing
@@ -61,7 +65,7 @@ pub(super) struct Review {
     #[arg(long, value_name = "NAME", requires = "from_cluster")]
     context: Option<String>,
     /// Files and folders with policies: PodSecurityPolicies, Roles and Bindings, a PodSecurityConfiguration, Gatekeeper
-    /// templates and constraints, Kyverno policies, Rego, Namespaces. Repeatable.
+    /// templates and constraints, Kyverno policies, Rego, Namespaces, LimitRanges, ResourceQuotas. Repeatable.
     #[arg(long, value_name = "PATH")]
     policies: Vec<PathBuf>,
     /// A Pod Security Standard that every pod is held to, such as restricted or baseline:v1.30. Repeatable.
@@ -73,9 +77,14 @@ pub(super) struct Review {
     /// The cluster's version, which PodSecurityPolicy differs by: v1.20 to v1.24.
     #[arg(long, value_name = "v1.N", value_parser = minor)]
     kubernetes: Option<u32>,
-    /// For which executor pods are built. Repeatable. Default: as-is and emissary.
+    /// For which executor pods are built: as-is, docker, kubelet, k8sapi, pns or emissary. Repeatable. Default: as-is and
+    /// emissary.
     #[arg(long, value_enum, value_name = "NAME")]
     executor: Vec<Executor>,
+    /// The workflow controller's ConfigMap, or what its key `config` holds: by it the pods of other executors, and of templates,
+    /// are made.
+    #[arg(long, value_name = "FILE")]
+    controller_config: Option<PathBuf>,
     /// Who asks for the pods, where no AdmissionReview says it.
     #[arg(long = "as", value_name = "USER", default_value = "system:serviceaccount:argo:argo")]
     user: String,
@@ -122,6 +131,10 @@ pub(super) struct Review {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Executor {
     AsIs,
+    Docker,
+    Kubelet,
+    K8sapi,
+    Pns,
     Emissary,
 }
 
@@ -187,6 +200,7 @@ impl Review {
             assume_use,
             kubernetes,
             executor,
+            controller_config,
             user,
             groups,
             namespace,
@@ -226,18 +240,17 @@ impl Review {
             policies.insert(0, cluster.path());
         }
         let files_of_policies = Policies::files(&policies)?;
-        let columns = match &executor[..] {
-            [] => vec![Column::AsIs, Column::Emissary],
-            some => some.iter().map(|executor| executor.column()).collect(),
-        };
+        let columns = columns(&executor);
         let resolver = if offline { None } else { Some(resolver(look_ups.options(&snapshot))?) };
         let asker = Asker { user: asker(user, groups), namespace };
+        let renders = columns.iter().any(|column| column.executor().is_some());
         let options = Options {
             snapshot: &snapshot,
             resolver: resolver.as_ref(),
             keyring: Arc::new(look_ups.keyring(&snapshot)?),
             timeout: look_ups.timeout,
             columns,
+            controller: controller_config.map(read_controller).transpose()?.unwrap_or_default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             by_shape: !each,
             with_advice: output != Format::Jsonl,
@@ -249,7 +262,9 @@ impl Review {
             return replay::replay(judges, replay, told);
         }
         let mut reviewer = Reviewer::new(options, limits, files_of_policies.clone(), assumed)?;
-        let Ready { is_empty, refusals, namespaces, rules, .. } = reviewer.ready();
+        let Ready { is_empty, refusals, namespaces, bounds: documents, rules, .. } = reviewer.ready();
+        let mut bounds = KnownBounds::default();
+        documents.iter().for_each(|document| bounds.learn(document, &asker.namespace));
         let mut cross_check = match opa {
             Some(which) => Some(CrossCheck::new(Opa::connect(&which, &files_of_policies, &namespaces, rules).await?)),
             None => None,
@@ -259,34 +274,46 @@ impl Review {
         told.refused(&refusals);
         let mut others: BTreeMap<String, usize> = BTreeMap::new();
         let mut documents = Source::of(files, cluster.as_mut());
-        let mut chunk = Vec::with_capacity(CHUNK);
+        let mut work = Vec::with_capacity(CHUNK);
         loop {
             let document = documents.next().await;
             let is_last = document.is_none();
             match document.map(|document| Input::of(document?, &asker, &namespaces)) {
                 None => {}
-                Some(Ok(Input::Pod(candidate))) => {
-                    anyhow::ensure!(
-                        !is_empty || candidate.namespace_object.is_some(),
-                        "no policy to review by: name some by --policies or --pss"
-                    );
-                    chunk.push(*candidate);
+                Some(Ok(Input::Pod(mut candidate))) => {
+                    candidate.bounds = bounds.of(&candidate.namespace);
+                    let is_judged = !is_empty || candidate.namespace_object.is_some() || candidate.bounds.is_some();
+                    anyhow::ensure!(is_judged, NO_POLICY);
+                    work.push(Work::Pod(candidate));
                 }
+                Some(Ok(Input::Templates(mut templates))) if renders => {
+                    templates.bounds = bounds.of(&templates.namespace);
+                    let is_judged = !is_empty || templates.namespace_object.is_some() || templates.bounds.is_some();
+                    anyhow::ensure!(is_judged, NO_POLICY);
+                    work.push(Work::Templates(templates));
+                }
+                Some(Ok(Input::Templates(templates))) => {
+                    *others.entry(templates.kind_name().to_owned()).or_default() += 1;
+                }
+                Some(Ok(Input::Bounds(document))) => bounds.learn(&document, &asker.namespace),
                 Some(Ok(Input::Namespace(name, namespace))) => _ = namespaces.insert(name, Arc::new(namespace)),
                 Some(Ok(Input::Other(kind))) => *others.entry(kind).or_default() += 1,
                 Some(Err(problem)) => {
                     told.wrong(&problem);
                 }
             }
-            if chunk.len() < CHUNK && !is_last {
+            if work.len() < CHUNK && !is_last {
                 continue;
             }
-            let rows = reviewer.review(&chunk).await;
-            for (candidate, row) in chunk.drain(..).zip(rows) {
-                if let Some(cross_check) = &mut cross_check {
-                    cross_check.of(&candidate, &row).await?;
+            let candidates = reviewer.candidates(std::mem::take(&mut work)).await;
+            for chunk in candidates.chunks(CHUNK) {
+                let rows = reviewer.review(chunk).await;
+                for (candidate, row) in chunk.iter().zip(rows) {
+                    if let Some(cross_check) = &mut cross_check {
+                        cross_check.of(candidate, &row).await?;
+                    }
+                    told.tell(candidate, &row)?;
                 }
-                told.tell(&candidate, &row)?;
             }
             if is_last {
                 break;
@@ -419,6 +446,28 @@ impl Expected {
     }
 }
 
+/// The columns, each once.
+fn columns(executors: &[Executor]) -> Vec<Column> {
+    let mut columns: Vec<Column> = match executors {
+        [] => vec![Column::AsIs, Column::Emissary],
+        some => some.iter().map(|executor| executor.column()).collect(),
+    };
+    let mut seen = Vec::new();
+    columns.retain(|column| {
+        let is_new = !seen.contains(column);
+        seen.push(*column);
+        is_new
+    });
+    columns
+}
+
+fn read_controller(path: PathBuf) -> anyhow::Result<serde_json::Value> {
+    let name = path.display().to_string();
+    let document = manifest::read([path], std::io::empty()).next();
+    let document = document.with_context(|| format!("{name}: holds no document"))??;
+    Ok(review::configuration(document)?)
+}
+
 fn read_baseline(path: &Path) -> anyhow::Result<Baseline> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     Baseline::parse(&text).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
@@ -447,6 +496,10 @@ impl Executor {
     fn column(self) -> Column {
         match self {
             Self::AsIs => Column::AsIs,
+            Self::Docker => Column::Docker,
+            Self::Kubelet => Column::Kubelet,
+            Self::K8sapi => Column::K8sApi,
+            Self::Pns => Column::Pns,
             Self::Emissary => Column::Emissary,
         }
     }

@@ -387,3 +387,78 @@ fn anew(object: Value) -> Value {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::tests::Fake;
+    use crate::cluster::watch::Watches;
+
+    fn pod(number: usize) -> Value {
+        json!({
+            "metadata": {"name": format!("p{number}"), "namespace": "a", "uid": "u", "managedFields": []},
+            "spec": {"nodeName": "n", "containers": []}, "status": {"phase": "Running"},
+        })
+    }
+
+    #[tokio::test]
+    async fn pods_come_page_by_page_as_they_were_asked_for() {
+        let fake = Fake::start().await;
+        let client = fake.dependencies(&Watches::default()).await.client;
+        (0..2 * LIMIT + 1).for_each(|number| fake.put("/api/v1/pods", pod(number)));
+        let mut reader = ReviewReader::new(client);
+        let mut subjects = reader.subjects();
+        let mut pages = Vec::new();
+        while let Some(page) = subjects.next().await {
+            pages.push(page);
+        }
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [LIMIT, LIMIT, 1]);
+        assert_eq!(fake.requests("/api/v1/pods"), 3);
+        let request = &pages[2][0]["request"];
+        assert_eq!(
+            (&request["name"], &request["namespace"], &request["object"]),
+            (
+                &json!(format!("p{}", 2 * LIMIT)),
+                &json!("a"),
+                &json!({
+                    "apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("p{}", 2 * LIMIT), "namespace": "a"},
+                    "spec": {"containers": []},
+                }),
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_named_and_the_rest_is_read() {
+        let fake = Fake::start().await;
+        let client = fake.dependencies(&Watches::default()).await.client;
+        fake.put("/api/v1/namespaces", json!({"metadata": {"name": "a"}}));
+        fake.refuse("/api/v1/limitranges", 403);
+        fake.refuse(TEMPLATES, 404);
+        let mut reader = ReviewReader::new(client);
+        let mut read = Vec::new();
+        let take = |kind: &str, _: Value| {
+            read.push(kind.to_owned());
+            Ok::<(), std::convert::Infallible>(())
+        };
+        reader.policies(take).await.unwrap();
+        assert_eq!(read, ["Namespace"]);
+        let why = "forbidden: refused by the test".to_owned();
+        assert_eq!(reader.unread(), [Unread { what: "/api/v1/limitranges".to_owned(), why }]);
+    }
+
+    #[test]
+    fn parameters_are_read_by_name_where_they_are_named() {
+        let policy = |name: &str, kind: &str| {
+            let kind = json!({"apiVersion": "v1", "kind": kind});
+            json!({"metadata": {"name": name}, "spec": {"paramKind": kind}})
+        };
+        let binding = |policy: &str, reference: Value| json!({"spec": {"policyName": policy, "paramRef": reference}});
+        let found = parameters(
+            &[policy("a", "ConfigMap"), policy("b", "ConfigMap"), policy("c", "ConfigMap"), json!({"spec": {}})],
+            &[binding("a", json!({"name": "x"})), binding("b", json!({"selector": {}}))],
+        );
+        let kind = "v1 ConfigMap".to_owned();
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [(kind.clone(), None), (kind, Some("x".to_owned()))]);
+    }
+}

@@ -3,7 +3,7 @@
 
 use super::blame::{Blame, Sides, says_no_more};
 use super::candidate::Candidate;
-use super::reviewer::Side;
+use super::side::Side;
 use super::verdict::{Judgement, Verdict};
 use emissary_core::pod::{Layout, Options, Profile};
 use serde_json::{Value, json};
@@ -172,7 +172,11 @@ fn attempt(
     Some(Change {
         settings: alternatives.iter().map(|alternative| alternative.setting.to_owned()).collect(),
         clears: ours.iter().filter(|one| !still(one)).map(|one| name(one)).collect(),
-        breaks: found.iter().filter(|now| now.verdict >= Verdict::Unknown && !was(now)).map(name).collect(),
+        breaks: found
+            .iter()
+            .filter(|now| now.verdict >= Verdict::Unknown && !was(now) && !as_user(now))
+            .map(name)
+            .collect(),
     })
 }
 

@@ -79,11 +79,14 @@ fn judge(questions: impl BufRead, mut answers: impl Write) -> io::Result<()> {
         namespaces: namespaces.map(|(name, namespace)| (name.clone(), namespace.object.clone())).collect(),
         has_programs: native.is_none() || !policies.programs().is_empty(),
         native: native.unwrap_or_default(),
+        bounds: policies.bounds().to_vec(),
         rules: policies.rego.as_ref().map(|rego| rego.rules().to_vec()).unwrap_or_default(),
     }))?;
+    // Who asks by the way of a few programs asks so many times.
+    let mut some: Option<(Vec<String>, Policies)> = None;
     for line in lines {
         let question: Question = serde_json::from_str(&line?)?;
-        let (about, candidate) = question.candidate();
+        let (about, programs, candidate) = question.candidate();
         let (pod, judgements) = match about {
             About::Before => candidate.before_rewrite(&policies),
             About::After(rewritten) => {
@@ -97,7 +100,19 @@ fn judge(questions: impl BufRead, mut answers: impl Write) -> io::Result<()> {
                     }
                     say(&Reply::Next(String::new()))?;
                 }
-                let (pod, judgements) = candidate.after_rewrite(&mut policies, &candidate.object, rewritten);
+                let policies = match programs {
+                    None => &mut policies,
+                    Some(programs) => {
+                        some = some.filter(|(known, _)| *known == programs);
+                        let (_, some) = some.get_or_insert_with(|| {
+                            let mut some = policies.clone();
+                            some.retain(|program| programs.iter().any(|wanted| wanted == program));
+                            (programs, some)
+                        });
+                        some
+                    }
+                };
+                let (pod, judgements) = candidate.after_rewrite(policies, &candidate.object, rewritten);
                 (Some(pod), judgements)
             }
         };

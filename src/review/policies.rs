@@ -3,6 +3,7 @@ use crate::manifest::{self, Document, Place};
 use crate::settings::StandardName;
 use emissary_policy::gatekeeper::Gatekeeper;
 use emissary_policy::kyverno::Kyverno;
+use emissary_policy::limits::Limits;
 use emissary_policy::psp::{Authorisation, PodSecurityPolicy, Psp, Rbac, Release};
 use emissary_policy::pss::{Configuration, Pss, Standard};
 use emissary_policy::vap::Vap;
@@ -31,6 +32,8 @@ pub struct Policies {
     pub(super) kyverno: Kyverno,
     pub(super) rego: Option<rego::Policies>,
     namespaces: BTreeMap<String, Arc<Namespace>>,
+    /// LimitRanges and ResourceQuotas.
+    bounds: Vec<Value>,
     /// Whether some policy can read by which name a pod goes.
     pub(super) reads_identity: bool,
     /// Whether some constraint says what it could not match, with the pod's name, where the namespace is not known.
@@ -119,7 +122,8 @@ impl Policies {
     }
 
     /// Reads policies and whatever they need from files, and from folders with all that is below them: PodSecurityPolicies,
-    /// roles and bindings, a PodSecurityConfiguration, ValidatingAdmissionPolicies and their bindings, Gatekeeper's templates and constraints, Kyverno's policies, Rego modules, namespaces. Any
+    /// roles and bindings, a PodSecurityConfiguration, ValidatingAdmissionPolicies and their bindings, Gatekeeper's templates and
+    /// constraints, Kyverno's policies, Rego modules, namespaces, LimitRanges, ResourceQuotas. Any
     /// other document is what Gatekeeper has synced of the cluster.
     ///
     /// # Errors
@@ -149,7 +153,7 @@ impl Policies {
         let mut refusals = Vec::new();
         let documents = distinct(documents, &mut refusals);
         let (mut policies, mut roles, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut namespaces, mut configuration) = (BTreeMap::new(), None);
+        let (mut namespaces, mut configuration, mut bounds) = (BTreeMap::new(), None, Vec::new());
         for (place, value) in &documents {
             let wrong = |error: &dyn std::fmt::Display| LoadError::Document(format!("{place}: {error}"));
             let (group, kind, name) = names(value);
@@ -171,7 +175,12 @@ impl Policies {
                     namespaces.insert(name.to_owned(), Arc::new(Namespace { object }));
                     others.push(*value);
                 }
-                _ => others.push(*value),
+                _ => {
+                    if Limits::is_one(value) {
+                        bounds.push((*value).clone());
+                    }
+                    others.push(*value);
+                }
             }
         }
         let authorisation = match assumed.usable {
@@ -207,7 +216,8 @@ impl Policies {
         let (vap, not_taken) = Vap::new(by_api_server);
         let (kyverno, not_simulated) = Kyverno::new(others.iter().copied());
         let (gatekeeper, refused) = Gatekeeper::new(others);
-        refusals.extend(not_taken.into_iter().chain(refused).chain(not_simulated).map(|refusal| {
+        let (_, unbounded) = Limits::new(&bounds);
+        refusals.extend(not_taken.into_iter().chain(refused).chain(not_simulated).chain(unbounded).map(|refusal| {
             let is_it = |value: &Value| {
                 let (_, kind, name) = names(value);
                 kind == refusal.kind && name == refusal.name
@@ -240,6 +250,7 @@ impl Policies {
             kyverno,
             rego,
             namespaces,
+            bounds,
             reads_identity,
             selects_namespaces,
             refusals,
@@ -294,6 +305,11 @@ impl Policies {
         &self.namespaces
     }
 
+    /// The LimitRanges and ResourceQuotas that are known from the start.
+    pub(super) fn bounds(&self) -> &[Value] {
+        &self.bounds
+    }
+
     /// What the standards say, those of the namespace's labels first.
     pub(super) fn pss(&self, request: &Request) -> Vec<Verdict> {
         let is_asked = self.has_labels || request.namespace_object.is_some();
@@ -308,7 +324,7 @@ impl Policies {
 
     /// Whether there is nothing that judges.
     pub fn is_empty(&self) -> bool {
-        let by_standards = self.has_labels || !self.fixed.is_empty();
+        let by_standards = self.has_labels || !self.fixed.is_empty() || !self.bounds.is_empty();
         !by_standards
             && self.psp.is_none()
             && self.vap.is_empty()

@@ -278,13 +278,19 @@ impl Worker {
 
     /// See [`Candidate::before_rewrite`].
     pub(super) fn before(&mut self, candidate: &Candidate) -> (Option<Value>, Vec<Judgement>) {
-        let question = Question::new(About::Before, candidate, &candidate.object);
+        let question = Question::new(About::Before, candidate, &candidate.object, None);
         self.ask(&question)
     }
 
-    /// See [`Candidate::after_rewrite`].
-    pub(super) fn after(&mut self, candidate: &Candidate, pod: &Value, rewritten: bool) -> (Value, Vec<Judgement>) {
-        let question = Question::new(About::After(rewritten), candidate, pod);
+    /// See [`Candidate::after_rewrite`]; of programs only these are asked, if they are named.
+    pub(super) fn after(
+        &mut self,
+        candidate: &Candidate,
+        pod: &Value,
+        rewritten: bool,
+        programs: Option<&[String]>,
+    ) -> (Value, Vec<Judgement>) {
+        let question = Question::new(About::After(rewritten), candidate, pod, programs);
         let (stored, mut judgements) = self.ask(&question);
         let unknown = |(what, why): (String, String)| {
             let (engine, policy) = match what.split_once(' ') {

@@ -77,6 +77,7 @@ const PLANS: [Plan; 3] = [
             ("quote", &[]),
             ("pod", &[]),
             ("defaults", &[]),
+            ("limits", &["defaults", "refusal", "request", "verdict"]),
             ("pss", &["pod", "quote", "request", "verdict"]),
             ("psp", &["pod", "quote", "request", "verdict"]),
             ("rego", &["quote", "request", "verdict"]),

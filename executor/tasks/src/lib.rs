@@ -7,7 +7,7 @@ mod agent;
 mod beneath;
 mod data;
 mod environment;
-mod expr;
+pub mod expr;
 mod init;
 mod pack;
 mod pod;

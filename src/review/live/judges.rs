@@ -27,13 +27,20 @@ impl Judge<'_> {
         }
     }
 
-    fn after(&mut self, candidate: &Candidate, pod: &Value, rewritten: bool) -> (Value, Vec<Judgement>) {
+    /// Of programs only these are asked, if they are named.
+    fn after(
+        &mut self,
+        candidate: &Candidate,
+        pod: &Value,
+        rewritten: bool,
+        programs: Option<&[String]>,
+    ) -> (Value, Vec<Judgement>) {
         match self {
             Self::Here(policies) => {
                 let (request, judgements) = candidate.after_rewrite_natively(policies, pod, rewritten);
                 (request.object, judgements)
             }
-            Self::There(worker) => worker.after(candidate, pod, rewritten),
+            Self::There(worker) => worker.after(candidate, pod, rewritten, programs),
         }
     }
 
@@ -55,14 +62,14 @@ impl Judge<'_> {
         let Some(sent) = sent else {
             return [Column::AsIs, Column::Emissary].map(|column| cell(column, before.clone(), None)).into();
         };
-        let mut judge = |pod: &Value, rewritten| {
-            let (stored, mut judgements) = self.after(candidate, pod, rewritten);
+        let mut judge = |pod: &Value, rewritten, programs: Option<&[String]>| {
+            let (stored, mut judgements) = self.after(candidate, pod, rewritten, programs);
             let process =
                 |image: &str| Some(ImageProcess { user: users.get(image)?.clone(), ..ImageProcess::default() });
             judgements.extend(start::refusals(&stored, process));
             (stored, judgements)
         };
-        let (stored, mut as_is) = judge(&sent, false);
+        let (stored, mut as_is) = judge(&sent, false, None);
         let emissary = match made {
             Made::Unchanged => {
                 by_user(&mut as_is);
@@ -75,10 +82,10 @@ impl Judge<'_> {
                 (refusal, None)
             }
             Made::Rewritten(pod) => {
-                let (stored, mut judgements) = judge(pod, true);
+                let (stored, mut judgements) = judge(pod, true, None);
                 if with_blame {
                     let sides = Sides { sent: &sent, rewritten: pod, as_is: &as_is };
-                    blame::assign(&mut judgements, &sides, |pod| judge(pod, true).1);
+                    blame::assign(&mut judgements, &sides, |pod, programs| judge(pod, true, Some(programs)).1);
                     by_user(&mut as_is);
                 }
                 (judgements, Some(stored))

@@ -14,11 +14,11 @@ use test_cluster::{Assets, BUSYBOX, ControlPlane, Image, Node, NodePrograms, Pro
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::{Cluster, Namespace};
-use crate::components::{ARGO_WORKFLOWS, COREDNS, EXECUTOR, HELM, NODE, NODE_TOOLS, WEBHOOK_IMAGE, need};
+use crate::components::{ARGO_WORKFLOWS, COREDNS, EXECUTOR_IMAGE, HELM, NODE, NODE_TOOLS, WEBHOOK_IMAGE, need};
 use crate::manifests::CHART;
 
 /// How our executor's image is called on the node.
-pub(super) const ARGOEXEC: &str = "localhost/argoexec:1";
+pub(super) const ARGOEXEC: &str = concat!("docker.io/library/argoexec:", env!("CARGO_PKG_VERSION"));
 /// An image with an entrypoint of its own, which the image index tells of.
 pub(super) const SPEAKER: &str = "localhost/speaker:1";
 /// The release, its namespace and its Deployment.
@@ -41,7 +41,7 @@ pub(crate) fn on_the_node<T>(test: T)
 where
     T: AsyncFnOnce(&'static OnNode) + Send + 'static,
 {
-    let components = [NODE, NODE_TOOLS, COREDNS, EXECUTOR, WEBHOOK_IMAGE, HELM, ARGO_WORKFLOWS];
+    let components = [NODE, NODE_TOOLS, COREDNS, EXECUTOR_IMAGE, WEBHOOK_IMAGE, HELM, ARGO_WORKFLOWS];
     let Some(components) = need(components) else { return };
     static SHARED: OnceLock<Result<OnNode, String>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| start(components).map_err(|error| format!("{error}")));
@@ -67,14 +67,7 @@ fn start(components: [PathBuf; 7]) -> Result<OnNode, Box<dyn std::error::Error>>
     let programs = NodePrograms { tree, coredns: Some(coredns) };
     let (control_plane, node) = Node::start(&assets, &programs, &folder)?;
 
-    let file = |name: &str| executor.join(name);
-    let (small, tasks) = (file("argoexec"), file("argoexec-tasks"));
-    node.load_files(&Image {
-        name: ARGOEXEC,
-        files: &[("bin/argoexec", &small), ("bin/argoexec-tasks", &tasks)],
-        links: &[],
-        config: json!({"Entrypoint": ["/bin/argoexec"], "User": "8737:8737"}),
-    })?;
+    node.load(&executor, ARGOEXEC)?;
     let busybox = node.busybox();
     node.load_files(&Image {
         name: SPEAKER,

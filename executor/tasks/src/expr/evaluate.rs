@@ -43,6 +43,11 @@ impl Budget {
         self.steps(bytes / A_STEP)
     }
 
+    /// Time to look for a pattern in a text of so many bytes.
+    pub(super) fn search(&mut self, bytes: usize) -> Result<(), ExpressionError> {
+        self.steps(bytes / 2)
+    }
+
     /// Room for a text of so many bytes.
     pub(super) fn bytes(&mut self, bytes: usize) -> Result<(), ExpressionError> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| ExpressionError::new("it needs too much memory"))?;
@@ -118,7 +123,8 @@ impl Machine<'_> {
         self.budget.steps(1)?;
         let value = match &**node {
             Node::Literal(value) => value.clone(),
-            Node::Variable(place) => self.variables.get(*place).cloned().unwrap_or_default(),
+            // What is given may be larger than what is made of it.
+            Node::Variable(place) => return Ok(self.variables.get(*place).cloned().unwrap_or_default()),
             Node::Variables => Map::of(self.given.iter().map(|(name, value)| (*name, value.clone()))),
             Node::Element => self.scopes.last().map(|scope| scope.element.clone()).unwrap_or_default(),
             Node::Accumulator => self.scopes.last().map(|scope| scope.accumulator.clone()).unwrap_or_default(),
@@ -126,7 +132,7 @@ impl Machine<'_> {
             Node::Unary(operator, of) => unary(*operator, &self.value(of)?)?,
             Node::Matches(of, pattern) => match self.value(of)? {
                 Value::Text(text) => {
-                    self.budget.scan(text.len())?;
+                    self.budget.search(text.len())?;
                     Value::Bool(pattern.is_match(&text))
                 }
                 nil if nil.is_nil() => Value::Bool(false),
