@@ -140,6 +140,8 @@ impl End {
                 let artifacts = outputs["artifacts"].as_array().into_iter().flatten();
                 let artifacts: Vec<String> = artifacts.map(|artifact| text(&artifact["name"])).collect();
                 let parameters = outputs["parameters"].as_array().into_iter().flatten();
+                // One that could not be read Argo's has without a value, and ours not at all.
+                let parameters = parameters.filter(|one| one["value"].as_str().is_some_and(|value| !value.is_empty()));
                 let parameters: Vec<String> =
                     parameters.map(|one| format!("{}={}", text(&one["name"]), text(&one["value"]))).collect();
                 // Where the kubelet ends a pod, whether the code comes with its word or behind it is chance.

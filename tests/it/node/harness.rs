@@ -186,7 +186,9 @@ impl OnNode {
     pub(crate) async fn end_of(&self, namespace: &Namespace, pod: &str) -> Ran {
         let has_ended = |pod: &Value| {
             let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-            ended && statuses(pod).all(|status| status["state"]["terminated"].is_object())
+            // Behind an init container that failed none is ever started.
+            let never = |status: &Value| status["state"]["waiting"]["reason"] == "PodInitializing";
+            ended && statuses(pod).all(|status| never(status) || status["state"]["terminated"].is_object())
         };
         Ran { pod: self.pod_where(namespace, pod, "it has run", has_ended).await }
     }
