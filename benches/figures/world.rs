@@ -58,6 +58,7 @@ impl World {
             resolver: resolver.clone(),
             waiting: Waiting::new((&snapshot.settings.admission).into()),
             dry_runs: DryRuns::default(),
+            review: None,
             metrics: admission::Metrics::register(&mut Registry::default()),
         });
         drop(guard);

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: SocketAddr,
+    #[allow(dead_code, reason = "not every bench asks it")]
     pub(crate) plain: SocketAddr,
     /// From the start of the process until it said that it is ready.
     pub(crate) ready_after: Duration,

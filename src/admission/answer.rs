@@ -1,5 +1,6 @@
-use super::message;
+use super::{message, review};
 use crate::mutation::Unreadable;
+use crate::review::Row;
 use crate::settings::Mode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -149,6 +150,15 @@ impl Response {
         };
         response.body.audit_annotations = message::audit_unreadable(mode.name(), DENIAL, unreadable);
         response
+    }
+
+    /// With what policies say of the pod, as far as it is known by now.
+    pub(super) fn with_review(mut self, row: &Row) -> Self {
+        if let Some(text) = review::annotation(row) {
+            self.body.audit_annotations.insert("review", message::cut(&text, message::ANNOTATION));
+        }
+        self.body.warnings.extend(review::warnings(row));
+        self
     }
 
     /// The AdmissionReview as JSON.

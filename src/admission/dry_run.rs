@@ -2,6 +2,7 @@
 //! outcome, read at `/dryrun`.
 
 use super::message::{count, cut};
+use super::review::Said;
 use crate::mutation::{Kind, Subject};
 use emissary_contract::label;
 use emissary_core::object::Metadata;
@@ -62,6 +63,23 @@ struct Seen {
     edits: usize,
     commands: Vec<String>,
     warnings: Vec<String>,
+    /// What policies say of it, where one does not simply allow.
+    verdicts: Vec<Said>,
+}
+
+/// A row of the table that something was noted in.
+#[derive(Debug)]
+pub(super) struct Noted {
+    namespace: String,
+    row: Row,
+}
+
+impl Noted {
+    /// The same text for what is in the same row.
+    pub(super) fn key(&self) -> String {
+        let Row { kind, workflow, template, outcome, reason } = &self.row;
+        [kind, workflow.as_str(), template, outcome, reason].join("\n")
+    }
 }
 
 #[derive(Serialize)]
@@ -82,10 +100,10 @@ impl DryRuns {
         runs
     }
 
-    /// Notes what enforcing would have done to an object. What is none of ours is not noted.
-    pub(super) fn note(&self, subject: &Subject<'_>, outcome: &Outcome, now: Timestamp) {
+    /// Notes what enforcing would have done to an object, and says where. What is none of ours is not noted.
+    pub(super) fn note(&self, subject: &Subject<'_>, outcome: &Outcome, now: Timestamp) -> Option<Noted> {
         if matches!(outcome, Outcome::Skip(_)) {
-            return;
+            return None;
         }
         let (workflow, template, name) = origin(subject);
         let row = Row {
@@ -112,9 +130,21 @@ impl DryRuns {
             },
             commands: listed(provenance, command),
             warnings: listed(warnings, ToString::to_string),
+            verdicts: Vec::new(),
         };
+        let noted = Noted { namespace: subject.namespace.unwrap_or_default().to_owned(), row: row.clone() };
         let dropped = self.table.lock().unwrap_or_else(PoisonError::into_inner).note(subject.namespace, row, seen);
         self.dropped.inc_by(dropped);
+        Some(noted)
+    }
+
+    /// Notes what policies say of an object, if its row is there still.
+    pub(super) fn judged(&self, noted: &Noted, verdicts: Vec<Said>) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = table.namespaces.get_mut(&noted.namespace);
+        if let Some(seen) = rows.and_then(|rows| rows.get_mut(&noted.row)) {
+            seen.verdicts = verdicts;
+        }
     }
 
     /// The table as JSON lines: by namespace, then kind, workflow, template and outcome.
@@ -138,7 +168,9 @@ impl Table {
     fn note(&mut self, namespace: Option<&str>, row: Row, seen: Seen) -> u64 {
         let rows = self.namespaces.entry(namespace.unwrap_or_default().to_owned()).or_default();
         if let Some(known) = rows.get_mut(&row) {
-            *known = Seen { count: known.count.saturating_add(1), first: known.first, ..seen };
+            // What is said of this one comes later; of the one before it is known.
+            let verdicts = std::mem::take(&mut known.verdicts);
+            *known = Seen { count: known.count.saturating_add(1), first: known.first, verdicts, ..seen };
             return 0;
         }
         let own_is_full = rows.len() >= ROWS.0;
@@ -268,7 +300,7 @@ mod tests {
                 "namespace": "a", "kind": "Pod", "workflow": "hello-*", "template": "say", "outcome": "unchanged",
                 "reason": "", "count": 2, "first": "1970-01-01T00:00:01Z", "last": "1970-01-01T00:00:02Z",
                 "example": "hello-b2k4d-1", "edits": 0, "commands": [],
-                "warnings": [Warning::NotWrapped("proxy".to_owned()).to_string()],
+                "warnings": [Warning::NotWrapped("proxy".to_owned()).to_string()], "verdicts": [],
             })
         );
     }

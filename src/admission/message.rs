@@ -7,7 +7,7 @@ pub(super) const WARNING: usize = 120;
 /// How many warnings there are at most; a last one says how many more there would be.
 const WARNINGS: usize = 8;
 /// How long an audit annotation's value may be here. Audit logs cut whole events, so one value must not fill one.
-const ANNOTATION: usize = 8 * 1024;
+pub(super) const ANNOTATION: usize = 8 * 1024;
 
 /// Cuts a text to `limit` characters, and shows that it did.
 pub(super) fn cut(text: &str, limit: usize) -> String {

@@ -10,20 +10,22 @@ mod dry_run;
 mod message;
 mod metrics;
 mod mode;
+mod review;
 mod route;
 mod waiting;
 
 pub use answer::Response;
 pub use dry_run::DryRuns;
 pub use metrics::Metrics;
-pub use route::{report, routes};
+pub use route::{recorded, report, routes};
 pub use waiting::{Waiting, WaitingLimits};
 
 use crate::mutation::{Asking, Facts, Kind, ObjectLabels, Rules, Subject, Surroundings, mutate};
-use crate::settings::{self, Belonging, Mode};
+use crate::review::{Around, Live, Seen, image_process};
+use crate::settings::{self, Belonging, Mode, Snapshot};
 use answer::Status;
 use emissary_contract::label;
-use emissary_core::lookup::LookUp;
+use emissary_core::lookup::{Answers, LookUp};
 use emissary_core::object::{AdmissionRequest, ReviewError};
 use emissary_core::outcome::{Outcome, Skip};
 use emissary_registry::{Priority, Resolver};
@@ -47,6 +49,8 @@ pub struct Dependencies {
     pub waiting: Waiting,
     /// Where what dry runs find is noted.
     pub dry_runs: DryRuns,
+    /// What says what policies would say of the pods that dry runs see; `None` where nobody asks.
+    pub review: Option<Live>,
     /// Where admissions are counted.
     pub metrics: Metrics,
 }
@@ -83,9 +87,8 @@ impl Admission {
             dry_run = request.dry_run,
         );
         let deadline = started + budget::of(timeout);
-        let response = AssertUnwindSafe(self.respond(&request, kind, body.len(), deadline))
-            .catch_unwind()
-            .instrument(span.clone());
+        let response =
+            AssertUnwindSafe(self.respond(&request, kind, body, deadline)).catch_unwind().instrument(span.clone());
         let response = response.await.unwrap_or_else(|_| {
             // The panic hook has written the message and the place.
             self.dependencies.metrics.panicked();
@@ -99,8 +102,8 @@ impl Admission {
         Ok(response)
     }
 
-    async fn respond(&self, request: &AdmissionRequest<'_>, kind: Kind, bytes: usize, deadline: Instant) -> Response {
-        let Dependencies { settings, surroundings, resolver, waiting, dry_runs, metrics } = &self.dependencies;
+    async fn respond(&self, request: &AdmissionRequest<'_>, kind: Kind, body: &[u8], deadline: Instant) -> Response {
+        let Dependencies { settings, surroundings, resolver, waiting, dry_runs, metrics, .. } = &self.dependencies;
         let Some(object) = request.object() else {
             return Response::allowed(&request.uid, Mode::Enforce, Outcome::Skip(Skip::Operation));
         };
@@ -126,7 +129,7 @@ impl Admission {
             facts.workflow_labels = surroundings.workflow_labels(namespace, &owner).await;
         }
         let wait =
-            |look_ups: &[&LookUp]| waiting.enter(subject.namespace.unwrap_or_default(), look_ups, bytes, deadline);
+            |look_ups: &[&LookUp]| waiting.enter(subject.namespace.unwrap_or_default(), look_ups, body.len(), deadline);
         let asking = Asking {
             resolver: Some(resolver),
             keyring: &facts.keyring,
@@ -143,20 +146,45 @@ impl Admission {
             Rules { pod: decisions.pod, workflow: decisions.workflow, indexes: decisions.indexes }
         };
         match mutate(&subject, rules, &facts, asking).await {
-            Ok(outcome) => {
+            Ok((outcome, answers)) => {
                 metrics.belongs(belonging, &outcome);
                 log(&outcome, mode);
                 // What the API server only tries out leaves no trace.
-                if mode == Mode::DryRun && !request.dry_run {
-                    dry_runs.note(&subject, &outcome, Timestamp::now());
+                if mode != Mode::DryRun || request.dry_run {
+                    return Response::of(&request.uid, mode, outcome);
                 }
-                Response::of(&request.uid, mode, outcome)
+                let noted = dry_runs.note(&subject, &outcome, Timestamp::now());
+                let around = Around { namespace_labels: &facts.namespace_labels, outcome: &outcome };
+                let seen = noted.filter(|_| kind == Kind::Pod).and_then(|noted| {
+                    let (review, seen) = self.look(body, around, &snapshot, &answers, deadline)?;
+                    Some((noted, review, seen))
+                });
+                let response = Response::of(&request.uid, mode, outcome);
+                let Some((noted, review, seen)) = seen else { return response };
+                let response = response.with_review(&seen.row);
+                let (span, dry_runs, key) = (tracing::Span::current(), dry_runs.clone(), noted.key());
+                review.submit(seen, key, move |row| span.in_scope(|| review::keep(&dry_runs, &noted, row)));
+                response
             }
             Err(unreadable) => {
                 tracing::warn!(error = %unreadable, "the object is not readable");
                 Response::unreadable(&request.uid, mode, &unreadable)
             }
         }
+    }
+
+    /// What policies say of a pod, as far as it takes no time to know.
+    fn look(
+        &self,
+        body: &[u8],
+        around: Around<'_>,
+        snapshot: &Snapshot,
+        answers: &Answers,
+        deadline: Instant,
+    ) -> Option<(&Live, Seen)> {
+        let review = self.dependencies.review.as_ref()?;
+        let process = |image: &str| image_process(snapshot, answers, image);
+        review.look(body, around, process, deadline).map(|seen| (review, seen))
     }
 }
 

@@ -1,10 +1,13 @@
 use super::{Admission, DryRuns, budget};
+use crate::review::Live;
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures_util::stream::{self, StreamExt as _};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 /// `POST /mutate`. How long a body may be is the server's to say.
@@ -16,6 +19,18 @@ pub fn routes(admission: Arc<Admission>) -> Router {
 pub fn report(dry_runs: DryRuns) -> Router {
     let lines = async move || ([(header::CONTENT_TYPE, "application/jsonl")], dry_runs.to_json_lines());
     Router::new().route("/dryrun", get(lines))
+}
+
+/// `GET /recorded`: what was recorded of reviewed pods, a JSON document a line.
+pub fn recorded(review: Live) -> Router {
+    let lines = async move || {
+        let files = stream::iter(review.records()).filter_map(async |file| {
+            // One that has gone meanwhile made room for another.
+            tokio::fs::read(file).await.ok().map(Ok::<_, Infallible>)
+        });
+        ([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(files))
+    };
+    Router::new().route("/recorded", get(lines))
 }
 
 async fn answer(

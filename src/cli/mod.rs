@@ -6,12 +6,15 @@ mod config_maps;
 mod cross_check;
 mod demo;
 mod doctor;
+mod from_cluster;
 mod index;
+mod live_review;
 mod look_ups;
 mod objects;
 mod output;
 mod prefetch;
 mod registries;
+mod replay;
 mod resolve;
 mod review;
 mod rewrite;
@@ -36,7 +39,7 @@ struct Cli {
 enum Verb {
     Serve(serve::Serve),
     Rewrite(rewrite::Rewrite),
-    Review(review::Review),
+    Review(Box<review::Review>),
     #[command(name = "judge-for-a-review", hide = true)]
     Judge(review::Judge),
     Resolve(resolve::Resolve),

@@ -1,13 +1,16 @@
 use super::Exit;
 use super::cross_check::CrossCheck;
+use super::from_cluster::{ClusterPolicies, Source};
 use super::look_ups::{LookUpArguments, resolver};
 use super::output::{ERROR, WARNING};
+use super::replay;
 use super::settings::{SettingsArguments, list, load};
+use crate::cluster::Connection;
 use crate::manifest;
 use crate::review::{
-    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, Limits, Opa, Options, Policies,
-    Ready, Refusal, Report, Reviewer, Row, Usable, Verdict, github, json_line, junit, markdown, page, policy_reports,
-    sarif, table,
+    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, KnownBounds, Limits, Opa,
+    Options, Policies, Ready, Refusal, Replay, Report, Reviewer, Row, Usable, Verdict, Work, github, json_line, junit,
+    markdown, page, policy_reports, sarif, table,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -20,6 +23,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Said where a review would say nothing.
+const NO_POLICY: &str = "no policy to review by: name some by --policies or --pss";
 
 /// The hidden verb with which a review starts its judges.
 const JUDGE: &str = "judge-for-a-review";
@@ -40,11 +46,26 @@ impl Judge {
 /// Exit code 0: nothing is denied; 1: something is; 2: bad input; 3: with --strict, something could not be judged.
 #[derive(Debug, Args)]
 pub(super) struct Review {
-    /// YAML or JSON: Pods, Lists, AdmissionReviews of Pods, and Namespaces for their labels; "-" for standard input.
-    #[arg(required = true, value_name = "FILE")]
+    /// YAML or JSON: Pods, Workflows, WorkflowTemplates, ClusterWorkflowTemplates, CronWorkflows, Lists, AdmissionReviews of
+    /// these, and Namespaces, LimitRanges and ResourceQuotas for those behind; "-" for standard input.
+    #[arg(required_unless_present_any = ["replay", "from_cluster"], value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Judge what a webhook has recorded (review.record.folder): such a folder, or a file with what it answers at /recorded. Nothing
+    /// is looked up or rewritten. Repeatable.
+    #[arg(long, value_name = "PATH", conflicts_with = "files")]
+    replay: Vec<PathBuf>,
+    /// Judge the workflow pods and stored templates of a cluster, by its own policies too. Secrets are not read; what may not be read is
+    /// named.
+    #[arg(long, conflicts_with_all = ["files", "replay"])]
+    from_cluster: bool,
+    /// The cluster's kubeconfig. Default: KUBECONFIG, or the pod's service account.
+    #[arg(long, value_name = "FILE", requires = "from_cluster")]
+    kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig, in place of its current one.
+    #[arg(long, value_name = "NAME", requires = "from_cluster")]
+    context: Option<String>,
     /// Files and folders with policies: PodSecurityPolicies, Roles and Bindings, a PodSecurityConfiguration, Gatekeeper
-    /// templates and constraints, Rego, Namespaces. Repeatable.
+    /// templates and constraints, Kyverno policies, Rego, Namespaces, LimitRanges, ResourceQuotas. Repeatable.
     #[arg(long, value_name = "PATH")]
     policies: Vec<PathBuf>,
     /// A Pod Security Standard that every pod is held to, such as restricted or baseline:v1.30. Repeatable.
@@ -56,9 +77,14 @@ pub(super) struct Review {
     /// The cluster's version, which PodSecurityPolicy differs by: v1.20 to v1.24.
     #[arg(long, value_name = "v1.N", value_parser = minor)]
     kubernetes: Option<u32>,
-    /// For which executor pods are built. Repeatable. Default: as-is and emissary.
+    /// For which executor pods are built: as-is, docker, kubelet, k8sapi, pns or emissary. Repeatable. Default: as-is and
+    /// emissary.
     #[arg(long, value_enum, value_name = "NAME")]
     executor: Vec<Executor>,
+    /// The workflow controller's ConfigMap, or what its key `config` holds: by it the pods of other executors, and of templates,
+    /// are made.
+    #[arg(long, value_name = "FILE")]
+    controller_config: Option<PathBuf>,
     /// Who asks for the pods, where no AdmissionReview says it.
     #[arg(long = "as", value_name = "USER", default_value = "system:serviceaccount:argo:argo")]
     user: String,
@@ -105,6 +131,10 @@ pub(super) struct Review {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Executor {
     AsIs,
+    Docker,
+    Kubelet,
+    K8sapi,
+    Pns,
     Emissary,
 }
 
@@ -161,11 +191,16 @@ impl Review {
     async fn review(self) -> anyhow::Result<Exit> {
         let Self {
             files,
-            policies,
+            replay,
+            from_cluster,
+            kubeconfig,
+            context,
+            mut policies,
             pss,
             assume_use,
             kubernetes,
             executor,
+            controller_config,
             user,
             groups,
             namespace,
@@ -186,11 +221,7 @@ impl Review {
             ("--image-index", "imageIndex.files", list(look_ups.image_index.iter().map(|file| file.display()))),
         ])?;
         let snapshot = load(&sources)?;
-        let usable = match &assume_use[..] {
-            [] => None,
-            names if names.iter().any(|name| name == "all") => Some(Usable::All),
-            names => Some(Usable::These(names.iter().cloned().collect())),
-        };
+        let usable = Usable::of(&assume_use);
         let mut pss = pss;
         pss.extend(expect.iter().map(|one| one.standard).filter(|standard| standard.level != Level::Privileged));
         let mut seen = Vec::new();
@@ -202,91 +233,162 @@ impl Review {
         });
         let gate = Gate { baseline: baseline.as_deref().map(read_baseline).transpose()?, expect, strict };
         let assumed = Assumed { standards: pss.iter().map(Standard::to_string).collect(), usable, minor: kubernetes };
+        let mut cluster = None;
+        if from_cluster {
+            let connection = Connection { kubeconfig: kubeconfig.as_deref(), context: context.as_deref() };
+            let cluster = cluster.insert(ClusterPolicies::read(connection).await?);
+            policies.insert(0, cluster.path());
+        }
         let files_of_policies = Policies::files(&policies)?;
-        let columns = match &executor[..] {
-            [] => vec![Column::AsIs, Column::Emissary],
-            some => some.iter().map(|executor| executor.column()).collect(),
-        };
+        let columns = columns(&executor);
         let resolver = if offline { None } else { Some(resolver(look_ups.options(&snapshot))?) };
         let asker = Asker { user: asker(user, groups), namespace };
+        let renders = columns.iter().any(|column| column.executor().is_some());
         let options = Options {
             snapshot: &snapshot,
             resolver: resolver.as_ref(),
             keyring: Arc::new(look_ups.keyring(&snapshot)?),
             timeout: look_ups.timeout,
             columns,
+            controller: controller_config.map(read_controller).transpose()?.unwrap_or_default(),
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             by_shape: !each,
             with_advice: output != Format::Jsonl,
         };
-        let mut report = Report::new(&options.columns);
-        let limits = Limits {
-            program: std::env::current_exe()
-                .context("this program cannot be found, to judge in a process of its own")?,
-            arguments: vec![JUDGE.to_owned()],
-            deadline: policy_deadline,
-            memory: policy_memory << 20,
-        };
+        let limits = judges(policy_deadline, policy_memory << 20)?;
+        let mut told = Told::new(gate, output, &options.columns);
+        if !replay.is_empty() {
+            let judges = Replay::new(limits, files_of_policies, assumed, options.threads)?;
+            return replay::replay(judges, replay, told);
+        }
         let mut reviewer = Reviewer::new(options, limits, files_of_policies.clone(), assumed)?;
-        let Ready { is_empty, refusals, namespaces, rules, .. } = reviewer.ready();
+        let Ready { is_empty, refusals, namespaces, bounds: documents, rules, .. } = reviewer.ready();
+        let mut bounds = KnownBounds::default();
+        documents.iter().for_each(|document| bounds.learn(document, &asker.namespace));
         let mut cross_check = match opa {
             Some(which) => Some(CrossCheck::new(Opa::connect(&which, &files_of_policies, &namespaces, rules).await?)),
             None => None,
         };
         let namespaces = namespaces.into_iter().map(|(name, object)| (name, Arc::new(Namespace { object })));
         let mut namespaces: BTreeMap<String, Arc<Namespace>> = namespaces.collect();
-        for Refusal { place, policy, why } in &refusals {
-            anstream::eprintln!("{WARNING} {place}: {policy} judges nothing: {why}");
-        }
-        let mut exit = if strict && !refusals.is_empty() { Exit::Unjudged } else { Exit::Fine };
-        let progress = progress();
-        let mut stdout = anstream::AutoStream::auto(std::io::stdout()).lock();
+        told.refused(&refusals);
         let mut others: BTreeMap<String, usize> = BTreeMap::new();
-        let mut documents = manifest::read(files, std::io::stdin());
-        let mut chunk = Vec::with_capacity(CHUNK);
+        let mut documents = Source::of(files, cluster.as_mut());
+        let mut work = Vec::with_capacity(CHUNK);
         loop {
-            let document = documents.next();
+            let document = documents.next().await;
             let is_last = document.is_none();
             match document.map(|document| Input::of(document?, &asker, &namespaces)) {
                 None => {}
-                Some(Ok(Input::Pod(candidate))) => {
-                    anyhow::ensure!(
-                        !is_empty || candidate.namespace_object.is_some(),
-                        "no policy to review by: name some by --policies or --pss"
-                    );
-                    chunk.push(*candidate);
+                Some(Ok(Input::Pod(mut candidate))) => {
+                    candidate.bounds = bounds.of(&candidate.namespace);
+                    let is_judged = !is_empty || candidate.namespace_object.is_some() || candidate.bounds.is_some();
+                    anyhow::ensure!(is_judged, NO_POLICY);
+                    work.push(Work::Pod(candidate));
                 }
+                Some(Ok(Input::Templates(mut templates))) if renders => {
+                    templates.bounds = bounds.of(&templates.namespace);
+                    let is_judged = !is_empty || templates.namespace_object.is_some() || templates.bounds.is_some();
+                    anyhow::ensure!(is_judged, NO_POLICY);
+                    work.push(Work::Templates(templates));
+                }
+                Some(Ok(Input::Templates(templates))) => {
+                    *others.entry(templates.kind_name().to_owned()).or_default() += 1;
+                }
+                Some(Ok(Input::Bounds(document))) => bounds.learn(&document, &asker.namespace),
                 Some(Ok(Input::Namespace(name, namespace))) => _ = namespaces.insert(name, Arc::new(namespace)),
                 Some(Ok(Input::Other(kind))) => *others.entry(kind).or_default() += 1,
                 Some(Err(problem)) => {
-                    anstream::eprintln!("{ERROR} {problem}");
-                    exit = exit.max(Exit::BadInput);
+                    told.wrong(&problem);
                 }
             }
-            if chunk.len() < CHUNK && !is_last {
+            if work.len() < CHUNK && !is_last {
                 continue;
             }
-            let rows = reviewer.review(&chunk).await;
-            progress.inc(chunk.len() as u64);
-            for (candidate, row) in chunk.drain(..).zip(rows) {
-                exit = exit.max(gate.judge(&candidate, &row));
-                if let Some(cross_check) = &mut cross_check {
-                    cross_check.of(&candidate, &row).await?;
-                }
-                if output != Format::Jsonl {
-                    report.add(&candidate, &row);
-                    continue;
-                }
-                for cell in row.iter() {
-                    for judgement in &cell.judgements {
-                        writeln!(stdout, "{}", json_line(&candidate, cell.column, judgement))?;
+            let candidates = reviewer.candidates(std::mem::take(&mut work)).await;
+            for chunk in candidates.chunks(CHUNK) {
+                let rows = reviewer.review(chunk).await;
+                for (candidate, row) in chunk.iter().zip(rows) {
+                    if let Some(cross_check) = &mut cross_check {
+                        cross_check.of(candidate, &row).await?;
                     }
+                    told.tell(candidate, &row)?;
                 }
             }
             if is_last {
                 break;
             }
         }
+        let is_unread = documents.tell_unread() > 0;
+        let mut exit = told.finish(reviewer.stopped())?;
+        let differs = cross_check.is_some_and(CrossCheck::tell);
+        if strict && (is_unread || differs) {
+            exit = exit.max(Exit::Unjudged);
+        }
+        for (kind, count) in others {
+            anstream::eprintln!("{WARNING} {count} of kind {kind} not judged: only pods are");
+        }
+        Ok(exit)
+    }
+}
+
+/// How this program judges in processes of its own.
+pub(super) fn judges(deadline: Duration, memory: u64) -> anyhow::Result<Limits> {
+    let program = std::env::current_exe().context("this program cannot be found, to judge in a process of its own")?;
+    Ok(Limits { program, arguments: vec![JUDGE.to_owned()], deadline, memory, give_way: false })
+}
+
+/// What is told of a review, and how it ends.
+pub(super) struct Told {
+    gate: Gate,
+    output: Format,
+    report: Report,
+    exit: Exit,
+    progress: ProgressBar,
+    stdout: anstream::AutoStream<std::io::StdoutLock<'static>>,
+}
+
+impl Told {
+    fn new(gate: Gate, output: Format, columns: &[Column]) -> Self {
+        let stdout = anstream::AutoStream::auto(std::io::stdout()).lock();
+        Self { gate, output, report: Report::new(columns), exit: Exit::Fine, progress: progress(), stdout }
+    }
+
+    /// What of the policies judges nothing.
+    pub(super) fn refused(&mut self, refusals: &[Refusal]) {
+        for Refusal { place, policy, why } in refusals {
+            anstream::eprintln!("{WARNING} {place}: {policy} judges nothing: {why}");
+        }
+        if self.gate.strict && !refusals.is_empty() {
+            self.exit = self.exit.max(Exit::Unjudged);
+        }
+    }
+
+    /// An input that is none.
+    pub(super) fn wrong(&mut self, problem: &manifest::Problem) {
+        anstream::eprintln!("{ERROR} {problem}");
+        self.exit = self.exit.max(Exit::BadInput);
+    }
+
+    /// What is said of a pod.
+    pub(super) fn tell(&mut self, candidate: &Candidate, row: &Arc<Row>) -> std::io::Result<()> {
+        self.progress.inc(1);
+        self.exit = self.exit.max(self.gate.judge(candidate, row));
+        if self.output != Format::Jsonl {
+            self.report.add(candidate, row);
+            return Ok(());
+        }
+        for cell in row.iter() {
+            for judgement in &cell.judgements {
+                writeln!(self.stdout, "{}", json_line(candidate, cell.column, judgement))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints what is left to print, and says how it ends.
+    pub(super) fn finish(self, stopped: BTreeMap<String, String>) -> anyhow::Result<Exit> {
+        let Self { output, report, exit, progress, mut stdout, gate: _ } = self;
         progress.finish_and_clear();
         let text = match output {
             Format::Jsonl => String::new(),
@@ -301,14 +403,8 @@ impl Review {
         };
         stdout.write_all(text.as_bytes())?;
         stdout.flush()?;
-        if cross_check.is_some_and(CrossCheck::tell) && strict {
-            exit = exit.max(Exit::Unjudged);
-        }
-        for (what, why) in reviewer.stopped() {
+        for (what, why) in stopped {
             anstream::eprintln!("{WARNING} {what}: unknown from here on: {why}");
-        }
-        for (kind, count) in others {
-            anstream::eprintln!("{WARNING} {count} of kind {kind} not judged: only pods are");
         }
         Ok(exit)
     }
@@ -350,6 +446,28 @@ impl Expected {
     }
 }
 
+/// The columns, each once.
+fn columns(executors: &[Executor]) -> Vec<Column> {
+    let mut columns: Vec<Column> = match executors {
+        [] => vec![Column::AsIs, Column::Emissary],
+        some => some.iter().map(|executor| executor.column()).collect(),
+    };
+    let mut seen = Vec::new();
+    columns.retain(|column| {
+        let is_new = !seen.contains(column);
+        seen.push(*column);
+        is_new
+    });
+    columns
+}
+
+fn read_controller(path: PathBuf) -> anyhow::Result<serde_json::Value> {
+    let name = path.display().to_string();
+    let document = manifest::read([path], std::io::empty()).next();
+    let document = document.with_context(|| format!("{name}: holds no document"))??;
+    Ok(review::configuration(document)?)
+}
+
 fn read_baseline(path: &Path) -> anyhow::Result<Baseline> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     Baseline::parse(&text).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
@@ -378,6 +496,10 @@ impl Executor {
     fn column(self) -> Column {
         match self {
             Self::AsIs => Column::AsIs,
+            Self::Docker => Column::Docker,
+            Self::Kubelet => Column::Kubelet,
+            Self::K8sapi => Column::K8sApi,
+            Self::Pns => Column::Pns,
             Self::Emissary => Column::Emissary,
         }
     }

@@ -139,7 +139,7 @@ impl Run<'_> {
             wait: &|_| Some(Leave::until_the_deadline(())),
         };
         let outcome = mutate(&object.subject(), rules, &facts, asking).await;
-        let outcome = outcome.map_err(|unreadable| object.unreadable(&unreadable))?;
+        let (outcome, _) = outcome.map_err(|unreadable| object.unreadable(&unreadable))?;
         let mut after = None;
         if let Outcome::Rewrite(edits, _) = &outcome {
             let mut value = object.value.clone();

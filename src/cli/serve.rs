@@ -1,12 +1,14 @@
 use super::Exit;
 use super::api_server::ApiServer;
 use super::certificates;
+use super::live_review;
 use super::look_ups::proxies;
 use super::registries::{self, OperatorCredentials};
 use super::settings::{SettingsArguments, list, load, report};
 use super::surroundings::{self, surroundings};
-use crate::admission::{self, Admission, DryRuns, Waiting, report as report_of, routes};
+use crate::admission::{self, Admission, DryRuns, Waiting, recorded, report as report_of, routes};
 use crate::mutation::LookUpMetrics;
+use crate::review::Live;
 use crate::server::{self, Drain, Limits, Readiness, StartError};
 use crate::settings::{DryRunReport, Settings, SettingsMetrics, Watch, print};
 use anyhow::Context;
@@ -133,7 +135,7 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
 
     let watch = Watch::start(&sources, Watch::PERIOD, &tracker, rest.clone()).map_err(|problems| report(&problems))?;
     let snapshot = watch.snapshot();
-    let Settings { mode, server, admission, registry: of_registry, .. } = &snapshot.settings;
+    let Settings { mode, server, admission, registry: of_registry, review: of_review, .. } = &snapshot.settings;
     let credentials = OperatorCredentials::read(of_registry, typed_config)?;
     let hosts = registries::hosts(of_registry.hosts.as_deref());
     let options = emissary_registry::Options { proxies: proxies(), hosts: hosts.clone(), ..snapshot.registry() };
@@ -164,12 +166,14 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     };
     let surroundings = surroundings(around, ours);
     let waiting = Waiting::new(admission.into());
+    let review = live_review::start(of_review, ours, &tracker, &rest)?;
     let answers = Admission::new(admission::Dependencies {
         settings: watch.clone(),
         surroundings,
         resolver,
         waiting,
         dry_runs: dry_runs.clone(),
+        review: review.clone(),
         metrics: admission::Metrics::register(ours),
     });
 
@@ -188,7 +192,7 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
         options,
         server::Dependencies {
             application: routes(Arc::new(answers)),
-            plain: dry_run_report(server.dry_run_report, dry_runs),
+            plain: dry_run_report(server.dry_run_report, dry_runs, review),
             certificate,
             readiness,
             metrics: server_metrics,
@@ -235,12 +239,13 @@ async fn serve(sources: crate::settings::Sources, typed_config: bool) -> anyhow:
     Ok(Exit::Fine)
 }
 
-/// `/dryrun` for whom the settings let read it.
-fn dry_run_report(readers: DryRunReport, dry_runs: DryRuns) -> Router {
+/// `/dryrun` and `/recorded` for whom the settings let read them. Whole pods nobody reads from elsewhere.
+fn dry_run_report(readers: DryRunReport, dry_runs: DryRuns, review: Option<Live>) -> Router {
+    let recorded = || server::for_the_pod_itself(review.map(recorded).unwrap_or_default());
     match readers {
         DryRunReport::Off => Router::new(),
-        DryRunReport::Local => server::for_the_pod_itself(report_of(dry_runs)),
-        DryRunReport::Open => report_of(dry_runs),
+        DryRunReport::Local => server::for_the_pod_itself(report_of(dry_runs)).merge(recorded()),
+        DryRunReport::Open => report_of(dry_runs).merge(recorded()),
     }
 }
 

@@ -13,6 +13,7 @@ mod named;
 mod nodes;
 mod objects;
 mod registration;
+mod review;
 mod store;
 mod templates;
 pub mod watch;
@@ -26,6 +27,7 @@ pub use facts::{Known, OperatorKeyring, Options, start, told};
 pub use kube::Client;
 pub use lease::{Lease, LeaseMetrics, LeaseOptions};
 pub use registration::ServiceName;
+pub use review::{ReviewReader, Subjects, Unread};
 pub use templates::{Ahead, Templates};
 
 /// The label by which all objects of an installation are found.

@@ -19,7 +19,7 @@
 //! It is one file because a list, the watch that follows it, and what is done about failures share their state.
 
 mod object;
-mod read;
+pub(super) mod read;
 mod state;
 
 pub use object::{Object, Unreadable};

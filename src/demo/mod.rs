@@ -230,6 +230,7 @@ fn admission(
         surroundings: Arc::new(NoCluster(Arc::new(keyring))),
         resolver,
         dry_runs: DryRuns::register(metrics),
+        review: None,
         waiting: Waiting::new((&snapshot.settings.admission).into()),
         metrics: admission::Metrics::register(metrics),
     }))

@@ -181,7 +181,7 @@ pub fn prepare<'a>(subject: &Subject<'_>, rules: impl Choose<'a>, facts: &Facts)
     }
 }
 
-/// Mutates one object.
+/// Mutates one object: what it comes to, and what was looked up for it.
 ///
 /// # Errors
 /// [`Unreadable`] where the object is not what its kind says.
@@ -190,9 +190,9 @@ pub async fn mutate<'a, P>(
     rules: impl Choose<'a>,
     facts: &Facts,
     asking: Asking<'_, P>,
-) -> Result<Outcome, Unreadable> {
+) -> Result<(Outcome, Answers), Unreadable> {
     let prepared = prepare(subject, rules, facts)?;
     // Even for a pod that is denied anyway: its user is told everything at once.
     let answers = asking.answers(&prepared.look_ups()).await;
-    Ok(prepared.apply(&answers))
+    Ok((prepared.apply(&answers), answers))
 }

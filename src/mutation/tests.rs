@@ -40,7 +40,7 @@ async fn outcome(kind: Kind, operation: &str, object: &Value, old: Option<&Value
         deadline: Instant::now(),
         wait: &|_| Some(Leave::until_the_deadline(())),
     };
-    mutate(&subject, rules, &facts, asking).await.unwrap()
+    mutate(&subject, rules, &facts, asking).await.unwrap().0
 }
 
 fn template(label: &str, image: &str) -> Value {

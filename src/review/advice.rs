@@ -3,7 +3,7 @@
 
 use super::blame::{Blame, Sides, says_no_more};
 use super::candidate::Candidate;
-use super::reviewer::Side;
+use super::side::Side;
 use super::verdict::{Judgement, Verdict};
 use emissary_core::pod::{Layout, Options, Profile};
 use serde_json::{Value, json};
@@ -172,7 +172,11 @@ fn attempt(
     Some(Change {
         settings: alternatives.iter().map(|alternative| alternative.setting.to_owned()).collect(),
         clears: ours.iter().filter(|one| !still(one)).map(|one| name(one)).collect(),
-        breaks: found.iter().filter(|now| now.verdict >= Verdict::Unknown && !was(now)).map(name).collect(),
+        breaks: found
+            .iter()
+            .filter(|now| now.verdict >= Verdict::Unknown && !was(now) && !as_user(now))
+            .map(name)
+            .collect(),
     })
 }
 
@@ -224,6 +228,21 @@ fn exception(judgement: &Judgement, candidate: &Candidate) -> Option<Exception> 
             let text =
                 format!("kubectl patch validatingadmissionpolicy {policy} --type merge -p '{{\"spec\":{condition}}}'");
             (text, "whoever may set the label workflows.argoproj.io/workflow goes free of it")
+        }
+        "kyverno" => {
+            // Of a ValidatingPolicy there is no rule, and an exception has another form.
+            let (policy, rule) = policy.rsplit_once('/')?;
+            let name = policy.replace('/', "-");
+            let text = format!(
+                "apiVersion: kyverno.io/v2\nkind: PolicyException\nmetadata:\n  name: workflows-{name}\n  namespace: {namespace}\nspec:\n  \
+                 exceptions:\n  - policyName: {policy}\n    ruleNames: [{rule}]\n  match:\n    any:\n    - resources:\n        kinds: [Pod]\n        \
+                 namespaces: [{namespace}]\n        selector:\n          matchExpressions:\n          \
+                 - {{key: workflows.argoproj.io/workflow, operator: Exists}}"
+            );
+            (
+                text,
+                "whoever may set the label workflows.argoproj.io/workflow goes free of it; Kyverno reads exceptions only where its settings say so",
+            )
         }
         "rego" => {
             let (package, rule) = policy.rsplit_once('.')?;

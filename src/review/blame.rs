@@ -53,8 +53,12 @@ struct Part {
 }
 
 /// Says of each denial and warning whose doing it is, and which part and field of what is injected has it. `judge` says what
-/// is said of another pod in this one's place.
-pub(super) fn assign(judgements: &mut [Judgement], sides: &Sides<'_>, mut judge: impl FnMut(&Value) -> Vec<Judgement>) {
+/// is said of another pod in this one's place, at least by these programs, each an `engine policy`.
+pub(super) fn assign(
+    judgements: &mut [Judgement],
+    sides: &Sides<'_>,
+    mut judge: impl FnMut(&Value, &[String]) -> Vec<Judgement>,
+) {
     let before =
         |judgement: &Judgement| sides.as_is.iter().find(|other| other.is_of(judgement) && other.verdict.is_against());
     let mut open = Vec::new();
@@ -67,8 +71,9 @@ pub(super) fn assign(judgements: &mut [Judgement], sides: &Sides<'_>, mut judge:
     if open.is_empty() {
         return;
     }
+    let asked: Vec<String> = open.iter().map(|one| format!("{} {}", one.engine, one.policy)).collect();
     for part in parts(sides) {
-        let found = judge(&part.with);
+        let found = judge(&part.with, &asked);
         let adds = |judgement: &Judgement, found: &[Judgement]| {
             let now = found.iter().find(|other| other.is_of(judgement) && other.verdict.is_against());
             now.is_some_and(|now| before(judgement).is_none_or(|alone| !says_no_more(now, alone)))
@@ -80,7 +85,7 @@ pub(super) fn assign(judgements: &mut [Judgement], sides: &Sides<'_>, mut judge:
         }
         let mut fields: Vec<Vec<String>> = vec![Vec::new(); guilty.len()];
         for (field, without) in part.without_fields() {
-            let found = judge(&without);
+            let found = judge(&without, &asked);
             for (judgement, fields) in guilty.iter().zip(&mut fields).filter(|(judgement, _)| !adds(judgement, &found))
             {
                 let _ = judgement;

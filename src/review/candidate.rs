@@ -1,4 +1,10 @@
+use super::bounds::Bounds;
+use super::built::Rendered;
+use super::templates::Templates;
 use crate::manifest::{Document, Place, Problem};
+use crate::mutation;
+use emissary_core::workflow;
+use emissary_policy::limits::Limits;
 use emissary_policy::{Kind, Namespace, Operation, Request, User};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -15,11 +21,13 @@ pub struct Candidate {
     pub namespace: String,
     /// The namespace itself, if a document before has it.
     pub namespace_object: Option<Arc<Namespace>>,
+    /// What bounds its pods, if documents before have it.
+    pub bounds: Option<Arc<Bounds>>,
     /// What is done to it.
     pub operation: Operation,
     /// Such as `ephemeralcontainers`; empty for the pod itself.
     pub sub_resource: String,
-    /// The pod as it was sent; null where it is deleted.
+    /// The pod as it was sent; null where it is deleted. Of a template the one that is rendered for emissary, where that is asked for.
     pub object: Value,
     /// The pod as it was; null where it is created.
     pub old_object: Value,
@@ -29,6 +37,8 @@ pub struct Candidate {
     pub dry_run: bool,
     /// Whether the API server's defaults are in it: what a recorded review has is what admission saw.
     pub is_defaulted: bool,
+    /// The pods that a template comes to; `None` for a pod that was sent.
+    pub rendered: Option<Arc<Rendered>>,
 }
 
 /// What holds where an object does not say it.
@@ -45,17 +55,22 @@ pub struct Asker {
 pub enum Input {
     /// To be judged.
     Pod(Box<Candidate>),
+    /// To be rendered, and judged.
+    Templates(Box<Templates>),
     /// Known from here on.
     Namespace(String, Namespace),
+    /// A LimitRange or a ResourceQuota, known from here on.
+    Bounds(Value),
     /// Of a kind that is not judged.
     Other(String),
 }
 
 impl Input {
-    /// Reads a document: a Pod, an AdmissionReview of one, or a Namespace. `namespaces` are those of the documents before.
+    /// Reads a document: a Pod, a workflow kind, an AdmissionReview of one of these, or what holds for those behind: a
+    /// Namespace, LimitRange or ResourceQuota. `namespaces` are those of the documents before.
     ///
     /// # Errors
-    /// A [`Problem`] for what is no object, or a review without a pod.
+    /// A [`Problem`] for what is no object, or a review without one.
     pub fn of(
         document: Document,
         asker: &Asker,
@@ -69,15 +84,19 @@ impl Input {
                 let object = value.as_object().cloned().unwrap_or_default();
                 Ok(Self::Namespace(name, Namespace { object }))
             }
+            ("v1", "LimitRange" | "ResourceQuota") => match Limits::new([&value]).1.first() {
+                None => Ok(Self::Bounds(value)),
+                Some(refusal) => {
+                    Err(Problem::new(place, format!("{}/{}: {}", refusal.kind, refusal.name, refusal.why)))
+                }
+            },
             ("v1", "Pod") => {
-                let namespace = match text(&value, "/metadata/namespace") {
-                    "" => asker.namespace.clone(),
-                    own => own.to_owned(),
-                };
+                let namespace = asker.namespace_of(&value);
                 Ok(Self::Pod(Box::new(Candidate {
                     title: title(&value, ""),
                     place,
                     namespace_object: namespaces.get(&namespace).cloned(),
+                    bounds: None,
                     namespace,
                     operation: Operation::Create,
                     sub_resource: String::new(),
@@ -86,14 +105,42 @@ impl Input {
                     user: asker.user.clone(),
                     dry_run: false,
                     is_defaulted: false,
+                    rendered: None,
                 })))
             }
             (_, "AdmissionReview") => {
                 let request = value.get_mut("request").map(Value::take).unwrap_or_default();
                 Self::review(request, place, asker, namespaces)
             }
-            (_, kind) => Ok(Self::Other(kind.to_owned())),
+            (api_version, kind) => match mutation::Kind::of_manifest(api_version, kind) {
+                mutation::Kind::Workflow(kind) => {
+                    let namespace = asker.namespace_of(&value);
+                    Ok(Self::templates(kind, (value, Value::Null), place, namespace, asker, namespaces))
+                }
+                _ => Ok(Self::Other(kind.to_owned())),
+            },
         }
+    }
+
+    /// An object of a workflow kind, and what it was. Its pods are asked for by Argo's controller, whoever sends it.
+    fn templates(
+        kind: workflow::Kind,
+        (object, old_object): (Value, Value),
+        place: Place,
+        namespace: String,
+        asker: &Asker,
+        namespaces: &BTreeMap<String, Arc<Namespace>>,
+    ) -> Self {
+        Self::Templates(Box::new(Templates {
+            kind,
+            object,
+            old_object,
+            place,
+            namespace_object: namespaces.get(&namespace).cloned(),
+            bounds: None,
+            namespace,
+            user: asker.user.clone(),
+        }))
     }
 
     fn review(
@@ -123,13 +170,19 @@ impl Input {
             "" => text(judged, "/kind"),
             kind => kind,
         };
-        if kind != "Pod" || !text(&request, "/kind/group").is_empty() {
-            return Ok(Self::Other(kind.to_owned()));
-        }
         let namespace = match (request.get("namespace"), text(judged, "/metadata/namespace")) {
             (Some(stated), _) => stated.as_str().unwrap_or_default().to_owned(),
             (None, own) => own.to_owned(),
         };
+        let is_stored = matches!(operation, Operation::Create | Operation::Update);
+        match mutation::Kind::of(text(&request, "/kind/group"), kind) {
+            mutation::Kind::Pod => {}
+            mutation::Kind::Workflow(kind) if is_stored => {
+                let namespace = if namespace.is_empty() { asker.namespace.clone() } else { namespace };
+                return Ok(Self::templates(kind, (object, old_object), place, namespace, asker, namespaces));
+            }
+            _ => return Ok(Self::Other(kind.to_owned())),
+        }
         let user = match request.get("userInfo") {
             None => asker.user.clone(),
             Some(user) => User {
@@ -142,6 +195,7 @@ impl Input {
             title: title(judged, text(&request, "/name")),
             place,
             namespace_object: namespaces.get(&namespace).cloned(),
+            bounds: None,
             namespace,
             operation,
             sub_resource: text(&request, "/subResource").to_owned(),
@@ -150,11 +204,41 @@ impl Input {
             user,
             dry_run: request.get("dryRun").and_then(Value::as_bool).unwrap_or(false),
             is_defaulted: true,
+            rendered: None,
         })))
     }
 }
 
+impl Asker {
+    /// The namespace of an object: its own, or the one that holds where it names none.
+    fn namespace_of(&self, object: &Value) -> String {
+        match text(object, "/metadata/namespace") {
+            "" => self.namespace.clone(),
+            own => own.to_owned(),
+        }
+    }
+}
+
 impl Candidate {
+    /// The same request for another pod, without the API server's defaults.
+    pub(super) fn with(&self, object: Value, old_object: Value) -> Self {
+        Self {
+            title: self.title.clone(),
+            place: self.place.clone(),
+            namespace: self.namespace.clone(),
+            namespace_object: self.namespace_object.clone(),
+            bounds: self.bounds.clone(),
+            operation: self.operation,
+            sub_resource: self.sub_resource.clone(),
+            object,
+            old_object,
+            user: self.user.clone(),
+            dry_run: self.dry_run,
+            is_defaulted: false,
+            rendered: None,
+        }
+    }
+
     /// The request that policies are asked about, for a pod that may have been changed since.
     pub(super) fn request(&self, object: Value) -> Request {
         let judged = if object.is_null() { &self.old_object } else { &object };

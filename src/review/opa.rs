@@ -174,6 +174,10 @@ impl Opa {
             let Some(here) = judgements.iter().find(|one| one.engine == "rego" && one.policy == rule.policy()) else {
                 continue;
             };
+            // OPA is asked of one pod, and what is rendered may be another.
+            if candidate.rendered.is_some() && here.verdict == Verdict::Unknown {
+                continue;
+            }
             let input = rule.input(&request);
             let value = self.query(rule.reference(), &input).await?;
             let excepted = match rule.exception() {

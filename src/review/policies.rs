@@ -1,8 +1,11 @@
 use super::identity;
 use crate::manifest::{self, Document, Place};
+use crate::settings::StandardName;
 use emissary_policy::gatekeeper::Gatekeeper;
+use emissary_policy::kyverno::Kyverno;
+use emissary_policy::limits::Limits;
 use emissary_policy::psp::{Authorisation, PodSecurityPolicy, Psp, Rbac, Release};
-use emissary_policy::pss::{Configuration, Level, Pss, Standard, Version};
+use emissary_policy::pss::{Configuration, Pss, Standard};
 use emissary_policy::vap::Vap;
 use emissary_policy::{Namespace, Request, Verdict, rego};
 use serde::{Deserialize, Serialize};
@@ -26,14 +29,22 @@ pub struct Policies {
     has_labels: bool,
     pub(super) vap: Vap,
     pub(super) gatekeeper: Gatekeeper,
+    pub(super) kyverno: Kyverno,
     pub(super) rego: Option<rego::Policies>,
     namespaces: BTreeMap<String, Arc<Namespace>>,
+    /// LimitRanges and ResourceQuotas.
+    bounds: Vec<Value>,
     /// Whether some policy can read by which name a pod goes.
     pub(super) reads_identity: bool,
     /// Whether some constraint says what it could not match, with the pod's name, where the namespace is not known.
     pub(super) selects_namespaces: bool,
     refusals: Vec<Refusal>,
+    /// The documents of which everything but programs is made.
+    native: Arc<Vec<Value>>,
 }
+
+/// What native documents may take as JSON, in bytes, for another process to judge by them.
+const NATIVE: usize = 1 << 20;
 
 /// A policy that a cluster would not have taken, so that nothing follows from it here either.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +75,17 @@ pub enum Usable {
     All,
     /// These.
     These(BTreeSet<String>),
+}
+
+impl Usable {
+    /// As people name them: `all` for every one, nobody for what the roles say.
+    pub fn of(names: &[String]) -> Option<Self> {
+        match names {
+            [] => None,
+            names if names.iter().any(|name| name == "all") => Some(Self::All),
+            names => Some(Self::These(names.iter().cloned().collect())),
+        }
+    }
 }
 
 /// Why policies cannot be loaded.
@@ -100,7 +122,8 @@ impl Policies {
     }
 
     /// Reads policies and whatever they need from files, and from folders with all that is below them: PodSecurityPolicies,
-    /// roles and bindings, a PodSecurityConfiguration, ValidatingAdmissionPolicies and their bindings, Gatekeeper's templates and constraints, Rego modules, namespaces. Any
+    /// roles and bindings, a PodSecurityConfiguration, ValidatingAdmissionPolicies and their bindings, Gatekeeper's templates and
+    /// constraints, Kyverno's policies, Rego modules, namespaces, LimitRanges, ResourceQuotas. Any
     /// other document is what Gatekeeper has synced of the cluster.
     ///
     /// # Errors
@@ -130,7 +153,7 @@ impl Policies {
         let mut refusals = Vec::new();
         let documents = distinct(documents, &mut refusals);
         let (mut policies, mut roles, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut namespaces, mut configuration) = (BTreeMap::new(), None);
+        let (mut namespaces, mut configuration, mut bounds) = (BTreeMap::new(), None, Vec::new());
         for (place, value) in &documents {
             let wrong = |error: &dyn std::fmt::Display| LoadError::Document(format!("{place}: {error}"));
             let (group, kind, name) = names(value);
@@ -152,7 +175,12 @@ impl Policies {
                     namespaces.insert(name.to_owned(), Arc::new(Namespace { object }));
                     others.push(*value);
                 }
-                _ => others.push(*value),
+                _ => {
+                    if Limits::is_one(value) {
+                        bounds.push((*value).clone());
+                    }
+                    others.push(*value);
+                }
             }
         }
         let authorisation = match assumed.usable {
@@ -160,6 +188,16 @@ impl Policies {
             Some(Usable::These(names)) => Authorisation::Policies(names),
             None => Authorisation::Rbac(Rbac::parse(roles).map_err(|error| LoadError::Document(error.to_string()))?),
         };
+        let is_native = |value: &&Value| {
+            let (group, kind, _) = names(value);
+            matches!(
+                (group, kind),
+                ("policy" | "extensions", "PodSecurityPolicy")
+                    | ("rbac.authorization.k8s.io" | "pod-security.admission.config.k8s.io", _)
+                    | ("", "Namespace")
+            )
+        };
+        let native = Arc::new(documents.iter().map(|(_, value)| *value).filter(is_native).cloned().collect());
         let release = match assumed.minor.unwrap_or(24) {
             ..22 => Release::V1_20,
             22 => Release::V1_22,
@@ -176,8 +214,10 @@ impl Policies {
         let by_api_server: Vec<&Value> = others.clone();
         others.retain(|document| !is_of(document, "admissionregistration.k8s.io"));
         let (vap, not_taken) = Vap::new(by_api_server);
+        let (kyverno, not_simulated) = Kyverno::new(others.iter().copied());
         let (gatekeeper, refused) = Gatekeeper::new(others);
-        refusals.extend(not_taken.into_iter().chain(refused).map(|refusal| {
+        let (_, unbounded) = Limits::new(&bounds);
+        refusals.extend(not_taken.into_iter().chain(refused).chain(not_simulated).chain(unbounded).map(|refusal| {
             let is_it = |value: &Value| {
                 let (_, kind, name) = names(value);
                 kind == refusal.kind && name == refusal.name
@@ -207,12 +247,31 @@ impl Policies {
             has_labels,
             vap,
             gatekeeper,
+            kyverno,
             rego,
             namespaces,
+            bounds,
             reads_identity,
             selects_namespaces,
             refusals,
+            native,
         })
+    }
+
+    /// What judges without programs alone, of documents that [`Policies::load`] has read elsewhere.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(super) fn of_native(documents: &[Value], assumed: Assumed) -> Result<Self, LoadError> {
+        let placed: Vec<(Place, Value)> =
+            documents.iter().map(|value| (Place::whole("policies"), value.clone())).collect();
+        Self::of(&placed, &[], assumed)
+    }
+
+    /// The documents for [`Policies::of_native`]; `None` where they are larger than another process should have to hold.
+    pub(super) fn native_documents(&self) -> Option<Vec<Value>> {
+        let size: usize = self.native.iter().map(|document| document.to_string().len()).sum();
+        (size <= NATIVE).then(|| (*self.native).clone())
     }
 
     /// `engine policy` of what strangers' code decides: only that can run away.
@@ -220,13 +279,15 @@ impl Policies {
         let constraints = self.gatekeeper.names().map(|name| format!("gatekeeper {name}"));
         let rules = self.rego.iter().flat_map(|rego| rego.names().map(|name| format!("rego {name}")));
         let bound = self.vap.names().map(|name| format!("vap {name}"));
-        bound.chain(constraints).chain(rules).collect()
+        let kyverno = self.kyverno.names().map(|name| format!("kyverno {name}"));
+        bound.chain(constraints).chain(kyverno).chain(rules).collect()
     }
 
     /// Keeps those of the programs that are wanted.
     pub(super) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
         self.vap.retain(|name| wanted(&format!("vap {name}")));
         self.gatekeeper.retain(|name| wanted(&format!("gatekeeper {name}")));
+        self.kyverno.retain(|name| wanted(&format!("kyverno {name}")));
         if let Some(rego) = &mut self.rego {
             rego.retain(|name| wanted(&format!("rego {name}")));
         }
@@ -244,6 +305,11 @@ impl Policies {
         &self.namespaces
     }
 
+    /// The LimitRanges and ResourceQuotas that are known from the start.
+    pub(super) fn bounds(&self) -> &[Value] {
+        &self.bounds
+    }
+
     /// What the standards say, those of the namespace's labels first.
     pub(super) fn pss(&self, request: &Request) -> Vec<Verdict> {
         let is_asked = self.has_labels || request.namespace_object.is_some();
@@ -258,15 +324,19 @@ impl Policies {
 
     /// Whether there is nothing that judges.
     pub fn is_empty(&self) -> bool {
-        let by_standards = self.has_labels || !self.fixed.is_empty();
-        !by_standards && self.psp.is_none() && self.vap.is_empty() && self.gatekeeper.is_empty() && self.rego.is_none()
+        let by_standards = self.has_labels || !self.fixed.is_empty() || !self.bounds.is_empty();
+        !by_standards
+            && self.psp.is_none()
+            && self.vap.is_empty()
+            && self.gatekeeper.is_empty()
+            && self.kyverno.is_empty()
+            && self.rego.is_none()
     }
 }
 
 /// `restricted`, or `restricted:v1.30`.
 pub fn standard(text: &str) -> Option<Standard> {
-    let (level, version) = text.split_once(':').unwrap_or((text, "latest"));
-    Some(Standard { level: Level::parse(level)?, version: Version::parse(version)? })
+    text.parse().ok().map(|StandardName(standard)| standard)
 }
 
 /// Group, kind and name of an object.
@@ -319,6 +389,10 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), LoadError> {
         .map_err(failed)?;
     entries.sort_unstable();
     for entry in entries {
+        // A mounted ConfigMap keeps its versions in folders of such names, and links to the current one (kubelet).
+        if entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"..")) {
+            continue;
+        }
         let extension = entry.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         if entry.is_dir() || extension == "rego" || DOCUMENTS.contains(&extension) {
             collect(&entry, files)?;

@@ -1,19 +1,21 @@
-use super::advice::{Advice, advise};
-use super::blame::{self, Blame, Sides};
+use super::advice::Advice;
+use super::built::PutOn;
 use super::candidate::Candidate;
-use super::judge::of_outcome;
+use super::doubt::Doubt;
 use super::policies::Assumed;
+use super::shape::shape;
+use super::side::{Cells, Origin, Side, Way};
 use super::start;
-use super::unresolved;
-use super::verdict::{Column, Judgement, Verdict};
+use super::templates::Work;
+use super::verdict::{Column, Judgement};
 use super::wire::Ready;
 use super::worker::{Limits, Stopped, Worker, WorkerError};
 use crate::mutation::{Asking, Facts, Kind, Leave, Prepared, Rules, Subject, Unreadable, prepare};
-use crate::settings::Snapshot;
-use emissary_core::image::ImageProcess;
+use crate::settings::{Decisions, Snapshot};
 use emissary_core::lookup::{Answers, LookUp};
-use emissary_core::outcome::Outcome;
-use emissary_core::pod;
+use emissary_core::outcome::{Outcome, Skip};
+use emissary_core::pod::{self, Executor};
+use emissary_core::workflow::{Controller, Version};
 use emissary_registry::{Keyring, Priority, Resolver};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -41,8 +43,10 @@ pub struct Options<'a> {
     pub keyring: Arc<Keyring>,
     /// How long one chunk's look-ups may take.
     pub timeout: Duration,
-    /// For which executors.
+    /// For which executors, each once.
     pub columns: Vec<Column>,
+    /// What is configured of the workflow controller that would make the pods; null where nothing is known.
+    pub controller: Value,
     /// How many judge at the same time.
     pub threads: NonZeroUsize,
     /// Whether pods of the same shape are judged once.
@@ -64,7 +68,7 @@ pub struct Cell {
     pub advice: Advice,
 }
 
-/// What is said of a pod, a cell an executor.
+/// What is said of a pod, a cell an executor; of what is rendered there is nothing as it is.
 pub type Row = Vec<Cell>;
 
 /// Judges candidates, chunk by chunk.
@@ -79,9 +83,10 @@ pub struct Reviewer<'a> {
 /// A candidate on its way: what is known before images are looked up.
 struct Halfway<'c, 'r> {
     candidate: &'c Candidate,
-    before: Vec<Judgement>,
-    sent: Option<Value>,
-    prepared: Option<Result<Prepared<'r>, Unreadable>>,
+    /// The pods that it stands for, the one that was sent first.
+    ways: Vec<Way<'c, 'r>>,
+    /// Columns for which there is no pod, and why.
+    none: Vec<(Column, String)>,
 }
 
 impl<'a> Reviewer<'a> {
@@ -111,14 +116,21 @@ impl<'a> Reviewer<'a> {
         self.judges.first().map(Worker::stopped).unwrap_or_default()
     }
 
+    /// The candidates of a chunk of work: pods as they are, and one for each template that makes a pod. What images run is
+    /// asked for at once for all.
+    pub async fn candidates(&self, work: Vec<Work>) -> Vec<Candidate> {
+        self.options.candidates(work).await
+    }
+
     /// Judges a chunk; a row for each, in order. What a node or a registry has to be asked is asked once for all.
     pub async fn review(&mut self, candidates: &[Candidate]) -> Vec<Arc<Row>> {
         let Self { options, judges, rows } = self;
         if rows.len() > ROWS {
             rows.clear();
         }
-        let keys: Vec<String> =
-            candidates.iter().enumerate().map(|(at, one)| shape(one, at, options, judges)).collect();
+        let ready = judges.first().map(|judge| &judge.ready);
+        let key = |(at, one)| if options.by_shape { shape(one, ready) } else { usize::to_string(&at) };
+        let keys: Vec<String> = candidates.iter().enumerate().map(key).collect();
         let mut seen = HashSet::new();
         let todo: Vec<(&String, &Candidate)> =
             keys.iter().zip(candidates).filter(|(key, _)| !rows.contains_key(*key) && seen.insert(*key)).collect();
@@ -142,14 +154,66 @@ impl<'a> Reviewer<'a> {
 
 impl<'a> Options<'a> {
     fn start<'c>(&self, judge: &mut Worker, candidate: &'c Candidate) -> Halfway<'c, 'a> {
-        let (sent, before) = judge.before(candidate);
-        let is_rewritten = self.columns.contains(&Column::Emissary);
-        let prepared = sent.as_ref().filter(|_| is_rewritten).map(|sent| self.prepare(candidate, sent, None));
-        Halfway { candidate, before, sent, prepared }
+        let (mut ways, mut none) = (Vec::new(), Vec::new());
+        if let Some(rendered) = &candidate.rendered {
+            for (column, built) in &rendered.0 {
+                match built {
+                    Ok(built) => {
+                        let pod = Cow::Owned(candidate.with(built.pod.clone(), Value::Null));
+                        ways.push(self.way(judge, vec![*column], pod, built.doubts.clone()));
+                    }
+                    Err(why) => none.push((*column, why.clone())),
+                }
+            }
+            return Halfway { candidate, ways, none };
+        }
+        let settings = Controller::new(Version::V33, Executor::Docker).configured(&self.controller).settings;
+        let (mut as_sent, mut others) = (Vec::new(), Vec::new());
+        for column in &self.columns {
+            let executor = column.executor().filter(|executor| *executor != Executor::Emissary);
+            match executor.map(|executor| candidate.put_on(executor, &settings)) {
+                None | Some(PutOn::Same) => as_sent.push(*column),
+                Some(PutOn::Other(other, doubts)) => others.push((*column, *other, doubts)),
+                // Whoever runs workflows has no part in it.
+                Some(PutOn::Bare(_)) if self.is_strange(candidate) => as_sent.push(*column),
+                Some(PutOn::Bare(why) | PutOn::Unknown(why)) => none.push((*column, why)),
+            }
+        }
+        if !as_sent.is_empty() {
+            ways.push(self.way(judge, as_sent, Cow::Borrowed(candidate), Vec::new()));
+        }
+        for (column, other, doubts) in others {
+            ways.push(self.way(judge, vec![column], Cow::Owned(other), doubts));
+        }
+        Halfway { candidate, ways, none }
+    }
+
+    fn way<'c>(
+        &self,
+        judge: &mut Worker,
+        columns: Vec<Column>,
+        candidate: Cow<'c, Candidate>,
+        doubts: Vec<Doubt>,
+    ) -> Way<'c, 'a> {
+        let (sent, before) = judge.before(&candidate);
+        let is_rewritten = columns.contains(&Column::Emissary);
+        let prepared = sent.as_ref().filter(|_| is_rewritten).map(|sent| self.prepare(&candidate, sent, None));
+        Way { columns, candidate, doubts, before, sent, prepared }
+    }
+
+    /// Whether a pod is none of a workflow's, as the webhook sees it.
+    fn is_strange(&self, candidate: &Candidate) -> bool {
+        let prepared = self.prepare(candidate, &candidate.object, None);
+        matches!(prepared, Ok(Prepared::Settled(Outcome::Skip(Skip::NotAWorkflowPod | Skip::MirrorPod))))
+    }
+
+    /// What the settings decide for an object.
+    pub(super) fn decisions(&self, namespace: &str, object: &Value) -> Decisions<'a> {
+        self.snapshot.decisions(namespace, || instance(object).map(Cow::Borrowed))
     }
 
     /// Plans the rewriting, with the settings' own options or others.
-    fn prepare<'o>(
+    pub(super) fn prepare<'o>(
         &self,
         candidate: &Candidate,
         sent: &Value,
@@ -170,8 +234,7 @@ impl<'a> Options<'a> {
             object: &text,
             old_object: old.as_deref(),
         };
-        let snapshot: &'o Snapshot = self.snapshot;
-        let decisions = snapshot.decisions(&candidate.namespace, || instance(sent).map(Cow::Borrowed));
+        let decisions: Decisions<'o> = self.decisions(&candidate.namespace, sent);
         let rules =
             Rules { pod: other.unwrap_or(decisions.pod), workflow: decisions.workflow, indexes: decisions.indexes };
         prepare(&subject, rules, &self.facts(candidate))
@@ -184,13 +247,20 @@ impl<'a> Options<'a> {
             .and_then(|namespace| namespace.object.get("metadata")?.get("labels")?.as_object());
         let labels =
             labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-        Facts { namespace_labels: labels.collect(), keyring: Arc::clone(&self.keyring), ..Facts::default() }
+        // Where the webhook does not watch them, it keeps to none.
+        let bounds = candidate.bounds.as_ref().filter(|_| self.snapshot.settings.cluster.limit_ranges);
+        Facts {
+            namespace_labels: labels.collect(),
+            keyring: Arc::clone(&self.keyring),
+            limits: bounds.and_then(|bounds| bounds.injected.clone()),
+            ..Facts::default()
+        }
     }
 
     /// Asks for what the plans lack, and for the users of images that may not be root's, all at once.
     async fn ask(&self, halfway: &[Halfway<'_, '_>]) -> Answers {
         let mut look_ups: HashSet<LookUp> = HashSet::new();
-        for one in halfway {
+        for one in halfway.iter().flat_map(|halfway| &halfway.ways) {
             if let Some(Ok(prepared)) = &one.prepared {
                 look_ups.extend(prepared.look_ups().into_iter().cloned());
             }
@@ -198,6 +268,10 @@ impl<'a> Options<'a> {
             let images = one.sent.as_ref().filter(|_| self.resolver.is_some()).map(start::images).unwrap_or_default();
             look_ups.extend(images.into_iter().filter_map(|image| self.look_up(image)));
         }
+        self.answers(look_ups).await
+    }
+
+    pub(super) async fn answers(&self, look_ups: HashSet<LookUp>) -> Answers {
         let look_ups: Vec<&LookUp> = look_ups.iter().collect();
         let asking = Asking {
             resolver: self.resolver,
@@ -222,138 +296,35 @@ impl<'a> Options<'a> {
     }
 
     fn finish(&self, judge: &mut Worker, halfway: Halfway<'_, '_>, answers: &Answers) -> Row {
-        let Halfway { candidate, before, sent, prepared } = halfway;
-        let refused = |column| Cell { column, judgements: before.clone(), pod: None, advice: Advice::default() };
-        let Some(sent) = sent else { return self.columns.iter().map(|column| refused(*column)).collect() };
-        let mut side = Side { options: self, candidate, answers, judge };
-        let (stored, mut as_is) = side.judge(&sent, false);
-        let against = as_is.iter_mut().filter(|one| one.verdict.is_against());
-        against.for_each(|one| one.blame = Some(Blame::User));
-        let mut prepared = prepared;
-        let mut cells = Vec::with_capacity(self.columns.len());
-        let variants = unresolved::variants(candidate);
-        for column in &self.columns {
-            let planned = prepared.take_if(|_| *column == Column::Emissary);
-            let mut cell = match planned {
-                Some(planned) => side.emissary(&sent, &as_is, planned),
-                None => {
-                    let (judgements, pod) = (as_is.clone(), Some(stored.clone()));
-                    Cell { column: *column, judgements, pod, advice: Advice::default() }
-                }
+        let Halfway { candidate, ways, none } = halfway;
+        let mut row: Row = none
+            .into_iter()
+            .map(|(column, why)| Cell {
+                column,
+                judgements: vec![Judgement::not_known(why)],
+                pod: None,
+                advice: Advice::default(),
+            })
+            .collect();
+        // What is said of the pod as it was sent, by which it is told whose doing it is under another executor.
+        let mut as_sent: Option<Vec<Judgement>> = None;
+        for way in ways {
+            let is_as_sent = matches!(way.candidate, Cow::Borrowed(_));
+            let way_candidate = way.candidate.clone();
+            let mut side = Side { options: self, candidate: &way_candidate, answers, judge };
+            let origin = match () {
+                () if is_as_sent => Origin::Sent,
+                () if candidate.rendered.is_some() => Origin::Rendered,
+                () => Origin::PutOn(candidate, &mut as_sent),
             };
-            cell.judgements.splice(
-                0..0,
-                before.iter().cloned().map(|mut one| {
-                    one.blame = one.verdict.is_against().then_some(Blame::User);
-                    one
-                }),
-            );
-            for variant in &variants {
-                let other = side.variant(variant, *column);
-                unresolved::doubt(&mut cell.judgements, &other);
+            let Cells { cells, plain } = side.cells(way, origin);
+            row.extend(cells);
+            if is_as_sent {
+                as_sent = plain;
             }
-            cells.push(cell);
         }
-        cells
-    }
-}
-
-/// One candidate, and what judges it: a counterfactual is a call.
-pub(super) struct Side<'s, 'o, 'p> {
-    options: &'s Options<'o>,
-    pub(super) candidate: &'s Candidate,
-    answers: &'s Answers,
-    judge: &'p mut Worker,
-}
-
-impl Side<'_, '_, '_> {
-    /// What is said of a pod after the webhooks, and by the node; and the pod that is stored.
-    pub(super) fn judge(&mut self, pod: &Value, rewritten: bool) -> (Value, Vec<Judgement>) {
-        let (stored, mut judgements) = self.judge.after(self.candidate, pod, rewritten);
-        judgements.extend(start::refusals(&stored, |image| self.process(image)));
-        (stored, judgements)
-    }
-
-    /// The pod under other settings; `None` where they refuse it.
-    pub(super) fn rewritten(&self, sent: &Value, options: &pod::Options) -> Option<Value> {
-        let outcome = self.options.prepare(self.candidate, sent, Some(options)).ok()?.apply(self.answers);
-        let mut pod = sent.clone();
-        match outcome {
-            Outcome::Rewrite(edits, _) => edits.apply(&mut pod).ok().map(|()| pod),
-            Outcome::Skip(_) | Outcome::Unchanged(_) => Some(pod),
-            Outcome::Denial(_) => None,
-        }
-    }
-
-    /// The settings' own options for this pod.
-    pub(super) fn settings(&self, sent: &Value) -> pod::Options {
-        let instance = || instance(sent).map(Cow::Borrowed);
-        self.options.snapshot.decisions(&self.candidate.namespace, instance).pod.clone()
-    }
-
-    fn emissary(&mut self, sent: &Value, as_is: &[Judgement], prepared: Result<Prepared<'_>, Unreadable>) -> Cell {
-        let column = Column::Emissary;
-        let refused = |judgement| Cell { column, judgements: vec![judgement], pod: None, advice: Advice::default() };
-        let outcome = match prepared {
-            Ok(prepared) => prepared.apply(self.answers),
-            Err(unreadable) => {
-                let stage = super::verdict::Stage::Rewrite;
-                let (name, why) = ("emissary-webhook".to_owned(), unreadable.to_string());
-                return refused(Judgement::new(stage, "emissary", name, Verdict::Denied, why));
-            }
-        };
-        if let Some(mut judgement) = of_outcome(&outcome) {
-            judgement.blame = judgement.verdict.is_against().then_some(Blame::User);
-            return refused(judgement);
-        }
-        let mut pod = Cow::Borrowed(sent);
-        if let Outcome::Rewrite(edits, _) = &outcome
-            && let Err(error) = edits.apply(pod.to_mut())
-        {
-            let stage = super::verdict::Stage::Rewrite;
-            let (name, why) = ("emissary-webhook".to_owned(), error.to_string());
-            return refused(Judgement::new(stage, "emissary", name, Verdict::Unknown, why));
-        }
-        let rewritten = matches!(outcome, Outcome::Rewrite(..));
-        let (stored, mut judgements) = self.judge(&pod, rewritten);
-        let sides = Sides { sent, rewritten: &pod, as_is };
-        blame::assign(&mut judgements, &sides, |pod| self.judge(pod, true).1);
-        let advice = match self.options.with_advice {
-            true => advise(self, &sides, &judgements),
-            false => Advice::default(),
-        };
-        Cell { column, judgements, pod: Some(stored), advice }
-    }
-
-    /// What is said of another pod in this one's place, from the start.
-    fn variant(&mut self, variant: &Candidate, column: Column) -> Vec<Judgement> {
-        let (sent, mut judgements) = self.judge.before(variant);
-        let Some(sent) = sent else { return judgements };
-        let mut side = Side { options: self.options, candidate: variant, answers: self.answers, judge: self.judge };
-        let pod = match column {
-            Column::AsIs => Some(sent),
-            Column::Emissary => {
-                let options = side.settings(&sent);
-                side.rewritten(&sent, &options)
-            }
-        };
-        judgements.extend(pod.map(|pod| side.judge(&pod, column == Column::Emissary).1).unwrap_or_default());
-        judgements
-    }
-
-    /// What an image runs and as whom, as far as an index or a registry has said it.
-    fn process(&self, image: &str) -> Option<ImageProcess> {
-        let reference = self.options.snapshot.pod().reference(image).ok()?;
-        if let Some(hit) = self.options.snapshot.indexes().operator.find(&reference) {
-            // An entry that names no user says nothing of it.
-            return hit
-                .entry
-                .process_for(self.options.snapshot.pod().platforms.first())
-                .filter(|process| process.user.is_some())
-                .cloned();
-        }
-        let found = self.answers.iter().find(|(look_up, answer)| look_up.reference == reference && answer.is_ok());
-        found.and_then(|(_, answer)| answer.as_ref().ok()?.processes.first().map(|(_, process)| process.clone()))
+        row.sort_by_key(|cell| self.columns.iter().position(|column| *column == cell.column));
+        row
     }
 }
 
@@ -362,55 +333,12 @@ fn instance(pod: &Value) -> Option<&str> {
     pod.pointer("/metadata/labels/workflows.argoproj.io~1controller-instanceid").and_then(Value::as_str)
 }
 
-/// What two candidates have in common if they are judged alike: the whole request, less by which name the pod goes where no
-/// policy can read it.
-fn shape(candidate: &Candidate, at: usize, options: &Options<'_>, judges: &[Worker]) -> String {
-    let Candidate {
-        namespace,
-        namespace_object,
-        operation,
-        sub_resource,
-        object,
-        old_object,
-        user,
-        dry_run,
-        is_defaulted,
-        ..
-    } = candidate;
-    if !options.by_shape {
-        return at.to_string();
-    }
-    let first = judges.first().map(|judge| &judge.ready);
-    let reads_identity =
-        first.is_none_or(|ready| ready.reads_identity || namespace_object.is_none() && ready.selects_namespaces);
-    let bare = |object: &Value| {
-        let mut object = object.clone();
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| !reads_identity) {
-            for field in ["name", "generateName", "uid"] {
-                metadata.remove(field);
-            }
-        }
-        object
-    };
-    let namespace_object = namespace_object.as_ref().map(|namespace| &namespace.object);
-    serde_json::json!([
-        namespace,
-        namespace_object,
-        operation.as_str(),
-        sub_resource,
-        bare(object),
-        bare(old_object),
-        user.name,
-        user.uid,
-        user.groups,
-        dry_run,
-        is_defaulted
-    ])
-    .to_string()
-}
-
 /// Does the work on as many threads as there are judges, and keeps its order.
-fn parallel<T: Send, R: Send>(judges: &mut [Worker], work: Vec<T>, one: impl Fn(&mut Worker, T) -> R + Sync) -> Vec<R> {
+pub(super) fn parallel<T: Send, R: Send>(
+    judges: &mut [Worker],
+    work: Vec<T>,
+    one: impl Fn(&mut Worker, T) -> R + Sync,
+) -> Vec<R> {
     let useful = work.len();
     let queue = Mutex::new(work.into_iter().enumerate());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();

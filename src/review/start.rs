@@ -1,7 +1,9 @@
 //! What a node would not start although it was admitted.
 
 use super::verdict::{Judgement, Stage, Verdict};
+use crate::settings::Snapshot;
 use emissary_core::image::ImageProcess;
+use emissary_core::lookup::Answers;
 use serde_json::Value;
 
 /// Who says it.
@@ -63,6 +65,18 @@ pub(super) fn images(pod: &Value) -> Vec<&str> {
         effective("runAsNonRoot") == Some(&Value::Bool(true)) && effective("runAsUser").is_none()
     };
     containers(pod).filter(matters).filter_map(|container| container.get("image")?.as_str()).collect()
+}
+
+/// What an image runs and as whom, as far as an index or a registry has said it.
+pub fn process(snapshot: &Snapshot, answers: &Answers, image: &str) -> Option<ImageProcess> {
+    let reference = snapshot.pod().reference(image).ok()?;
+    if let Some(hit) = snapshot.indexes().operator.find(&reference) {
+        // An entry that names no user says nothing of it.
+        let process = hit.entry.process_for(snapshot.pod().platforms.first());
+        return process.filter(|process| process.user.is_some()).cloned();
+    }
+    let found = answers.iter().find(|(look_up, answer)| look_up.reference == reference && answer.is_ok());
+    found.and_then(|(_, answer)| answer.as_ref().ok()?.processes.first().map(|(_, process)| process.clone()))
 }
 
 /// Containers that are started, the first to be so first.

@@ -5,6 +5,7 @@
 //! not a proof: a policy that reads the field and answers the same to all of them keeps its verdict.
 
 use super::candidate::Candidate;
+use super::doubt::Doubt;
 use super::verdict::{Judgement, Verdict};
 use serde_json::Value;
 
@@ -27,30 +28,59 @@ const TAGS: [&str; 12] = [
 /// Texts in a tag's place: those that a registry's prefix, a tag, a user, a path and a number would be seen by.
 const PROBES: [&str; 5] = ["", "0", "x:latest", "/", "root"];
 
-/// The pod with other texts in place of its tags; none where it has no tag.
-pub(super) fn variants(candidate: &Candidate) -> Vec<Candidate> {
-    if !has_tag(&candidate.object) {
-        return Vec::new();
-    }
-    let variant = |probe: &&str| {
-        let mut variant = candidate.clone();
-        fill(&mut variant.object, probe);
-        variant
-    };
-    PROBES.iter().map(variant).collect()
+/// By what a run names things. Rendering puts these into every pod, and policies quote them where they decide by other things:
+/// what is said with the name in its place is the same.
+const NAMES: [&str; 5] = ["pod.name", "node.name", "node.id", "workflow.name", "workflow.uid"];
+
+/// A text in a name's place: what has a name has no empty one.
+fn name_of(probe: &str) -> &str {
+    if probe.is_empty() { "a" } else { probe }
 }
 
-/// Makes unknown what is said otherwise of another text.
-pub(super) fn doubt(judgements: &mut Vec<Judgement>, other: &[Judgement]) {
+/// A pod as it may be by the time it is created.
+pub(super) struct Variant {
+    pub(super) candidate: Candidate,
+    /// What stands in the tags' place.
+    probe: Option<&'static str>,
+}
+
+/// The pod with other texts in place of its tags, and other values where there are doubts; none where it is known.
+pub(super) fn variants(candidate: &Candidate, doubts: &[Doubt]) -> Vec<Variant> {
+    let with = |object: Value, probe: Option<&'static str>| {
+        let mut other = candidate.with(object, candidate.old_object.clone());
+        // A text in a tag's place is no new field, for which the API server would have a default.
+        other.is_defaulted = candidate.is_defaulted && probe.is_some();
+        Variant { candidate: other, probe }
+    };
+    let probes = if has_tag(&candidate.object) { &PROBES[..] } else { &[] };
+    let tagged = probes.iter().map(|probe| {
+        let mut object = candidate.object.clone();
+        fill(&mut object, probe);
+        with(object, Some(*probe))
+    });
+    let doubted = doubts.iter().flat_map(|doubt| doubt.open.variants(&candidate.object));
+    tagged.chain(doubted.map(|object| with(object, None))).collect()
+}
+
+/// Makes unknown what is said otherwise of a variant.
+pub(super) fn doubt(judgements: &mut Vec<Judgement>, variant: &Variant, other: &[Judgement]) {
+    let is_said = |message: &str, other: &str| match variant.probe {
+        _ if message == other => true,
+        Some(probe) if message.contains("{{") => {
+            let named = |message: String, name: &&str| message.replace(&format!("{{{{{name}}}}}"), name_of(probe));
+            NAMES.iter().fold(message.to_owned(), named) == other
+        }
+        _ => false,
+    };
     for judgement in judgements.iter_mut() {
         let same = other.iter().any(|other| {
             other.is_of(judgement)
                 && other.stage == judgement.stage
                 && (judgement.verdict == Verdict::Unknown
-                    || other.verdict == judgement.verdict && other.message == judgement.message)
+                    || other.verdict == judgement.verdict && is_said(&judgement.message, &other.message))
         });
         if !same {
-            unknown(judgement);
+            unknown(judgement, variant.because());
         }
     }
     let news: Vec<&Judgement> = other
@@ -59,30 +89,46 @@ pub(super) fn doubt(judgements: &mut Vec<Judgement>, other: &[Judgement]) {
         .collect();
     for new in news {
         let mut judgement = new.clone();
-        unknown(&mut judgement);
+        unknown(&mut judgement, variant.because());
         judgements.push(judgement);
     }
 }
 
-fn unknown(judgement: &mut Judgement) {
+impl Variant {
+    fn because(&self) -> &'static str {
+        match self.probe {
+            Some(_) => "it depends on {{…}}, which only a run fills in",
+            None => UNTOLD,
+        }
+    }
+}
+
+const UNTOLD: &str = "it depends on what is not known of the pod";
+
+/// Makes all of them unknown: any field may be another.
+pub(super) fn doubt_all(judgements: &mut [Judgement]) {
+    judgements.iter_mut().for_each(|judgement| unknown(judgement, UNTOLD));
+}
+
+fn unknown(judgement: &mut Judgement, because: &str) {
     if judgement.verdict != Verdict::Unknown {
         judgement.verdict = Verdict::Unknown;
         judgement.blame = None;
         judgement.causes = Vec::new();
         judgement.message = match judgement.message.as_str() {
-            "" => "it depends on {{…}}, which only a run fills in".to_owned(),
-            message => format!("it depends on {{{{…}}}}, which only a run fills in; as it stands: {message}"),
+            "" => because.to_owned(),
+            message => format!("{because}; as it stands: {message}"),
         };
     }
 }
 
-/// Each tag in a text: what comes before it, and what comes behind.
-fn tag(text: &str) -> Option<(&str, &str)> {
+/// The first tag in a text: what comes before it, what is in it, and what comes behind.
+fn tag(text: &str) -> Option<(&str, &str, &str)> {
     text.match_indices("{{").find_map(|(at, _)| {
         let inner = text.get(at + 2..)?;
         let is_tag = TAGS.iter().any(|tag| inner.trim_start().starts_with(tag));
-        let (_, behind) = inner.split_once("}}").filter(|_| is_tag)?;
-        Some((text.get(..at)?, behind))
+        let (inner, behind) = inner.split_once("}}").filter(|_| is_tag)?;
+        Some((text.get(..at)?, inner.trim(), behind))
     })
 }
 
@@ -99,9 +145,9 @@ fn fill(value: &mut Value, probe: &str) {
     match value {
         Value::String(text) => {
             let (mut filled, mut rest) = (String::new(), text.as_str());
-            while let Some((before, behind)) = tag(rest) {
+            while let Some((before, inner, behind)) = tag(rest) {
                 filled.push_str(before);
-                filled.push_str(probe);
+                filled.push_str(if NAMES.contains(&inner) { name_of(probe) } else { probe });
                 rest = behind;
             }
             filled.push_str(rest);
@@ -125,5 +171,8 @@ mod tests {
         fill(&mut value, "0");
         assert_eq!(value, json!({"a": ["x0y0", "{{.Names}}", "0", "{{item"]}));
         assert!(!has_tag(&value));
+        let mut names = json!(["{{pod.name}}{{inputs.parameters.tag}}"]);
+        fill(&mut names, "");
+        assert_eq!(names, json!(["a"]), "what has a name has no empty one");
     }
 }

@@ -1,4 +1,5 @@
 use super::blame::Blame;
+use emissary_core::pod::Executor;
 use emissary_policy::Decision;
 use serde::{Deserialize, Serialize};
 
@@ -7,23 +8,42 @@ use serde::{Deserialize, Serialize};
 pub enum Column {
     /// As it was sent.
     AsIs,
-    /// As the webhook would make it.
+    /// As Argo 3.3 makes it for docker.
+    Docker,
+    /// As Argo 3.3 makes it for kubelet.
+    Kubelet,
+    /// As Argo 3.1 makes it for k8sapi, which 3.3 no longer has.
+    K8sApi,
+    /// As Argo 3.3 makes it for pns.
+    Pns,
+    /// As the webhook makes it.
     Emissary,
 }
 
 impl Column {
     /// The name in outputs and flags.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::AsIs => "as-is",
-            Self::Emissary => "emissary",
-        }
+        self.executor().map_or("as-is", Executor::name)
+    }
+
+    /// The executor; `None` for the pod as it was sent.
+    pub fn executor(self) -> Option<Executor> {
+        Some(match self {
+            Self::AsIs => return None,
+            Self::Docker => Executor::Docker,
+            Self::Kubelet => Executor::Kubelet,
+            Self::K8sApi => Executor::K8sApi,
+            Self::Pns => Executor::Pns,
+            Self::Emissary => Executor::Emissary,
+        })
     }
 }
 
 /// Where in the API server's order a verdict falls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Stage {
+    /// What Argo's controller makes, before the API server sees it.
+    Build,
     /// Before the webhooks: on the pod as it was sent, with defaults.
     BeforeRewrite,
     /// The webhook itself.
@@ -40,6 +60,7 @@ impl Stage {
     /// The name in outputs.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Build => "build",
             Self::BeforeRewrite => "before-rewrite",
             Self::Rewrite => "rewrite",
             Self::AfterRewrite => "after-rewrite",
@@ -102,7 +123,8 @@ impl From<Decision> for Verdict {
 pub struct Judgement {
     /// Where it falls.
     pub stage: Stage,
-    /// Who says it; `emissary` for the webhook's own refusal, `kubelet` for what a node does.
+    /// Who says it; `argo` for what a controller would make, `emissary` for the webhook's own refusal, `kubelet` for what a node
+    /// does.
     pub engine: &'static str,
     /// The policy, as its engine names it.
     pub policy: String,
@@ -119,6 +141,11 @@ pub struct Judgement {
 impl Judgement {
     pub(super) fn new(stage: Stage, engine: &'static str, policy: String, verdict: Verdict, message: String) -> Self {
         Self { stage, engine, policy, verdict, message, blame: None, causes: Vec::new() }
+    }
+
+    /// There is no pod to judge, or not all of it is known.
+    pub(super) fn not_known(why: String) -> Self {
+        Self::new(Stage::Build, "argo", "workflow-controller".to_owned(), Verdict::Unknown, why)
     }
 
     pub(super) fn of(stage: Stage, verdict: emissary_policy::Verdict) -> Self {

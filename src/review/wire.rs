@@ -1,5 +1,6 @@
 //! What a review and the processes that judge for it say to each other: a JSON value a line.
 
+use super::bounds::Bounds;
 use super::candidate::Candidate;
 use super::policies::{Assumed, Refusal};
 use super::verdict::{Judgement, Stage, Verdict};
@@ -24,14 +25,19 @@ pub(super) struct Charge {
     pub(super) announces: bool,
     /// Bytes of address space.
     pub(super) memory: u64,
+    /// Whether whoever asks has better things to do with a processor.
+    pub(super) gives_way: bool,
 }
 
 /// A question about a pod.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Question {
     pub(super) about: About,
+    /// Which programs are asked, each an `engine policy`; all without it. What is no program is asked anyway.
+    pub(super) programs: Option<Vec<String>>,
     namespace: String,
     namespace_object: Option<Map<String, Value>>,
+    bounds: Vec<Value>,
     operation: String,
     sub_resource: String,
     user: String,
@@ -78,6 +84,12 @@ pub struct Ready {
     pub refusals: Vec<Refusal>,
     /// The namespaces that are known from the start.
     pub namespaces: BTreeMap<String, Map<String, Value>>,
+    /// Whether there are policies that are programs, or others that this process alone can judge by.
+    pub has_programs: bool,
+    /// What judges without programs, for who wants to do that itself.
+    pub native: Vec<Value>,
+    /// LimitRanges and ResourceQuotas.
+    pub bounds: Vec<Value>,
     /// The rules of Rego without a framework, for another OPA to be asked.
     pub rules: Vec<Rule>,
 }
@@ -92,7 +104,16 @@ pub(super) struct Line {
     message: String,
 }
 
-const ENGINES: [Engine; 6] = [Engine::Pss, Engine::Psp, Engine::Vap, Engine::Gatekeeper, Engine::Rego, Engine::Kyverno];
+const ENGINES: [Engine; 8] = [
+    Engine::Pss,
+    Engine::Psp,
+    Engine::Vap,
+    Engine::Gatekeeper,
+    Engine::Rego,
+    Engine::Kyverno,
+    Engine::LimitRange,
+    Engine::ResourceQuota,
+];
 
 impl Line {
     pub(super) fn of(judgement: Judgement) -> Self {
@@ -108,11 +129,13 @@ impl Line {
 }
 
 impl Question {
-    pub(super) fn new(about: About, candidate: &Candidate, pod: &Value) -> Self {
+    pub(super) fn new(about: About, candidate: &Candidate, pod: &Value, programs: Option<&[String]>) -> Self {
         Self {
             about,
+            programs: programs.map(<[String]>::to_vec),
             namespace: candidate.namespace.clone(),
             namespace_object: candidate.namespace_object.as_ref().map(|namespace| namespace.object.clone()),
+            bounds: candidate.bounds.as_ref().map(|bounds| bounds.documents.clone()).unwrap_or_default(),
             operation: candidate.operation.as_str().to_owned(),
             sub_resource: candidate.sub_resource.clone(),
             user: candidate.user.name.clone(),
@@ -125,7 +148,7 @@ impl Question {
         }
     }
 
-    pub(super) fn candidate(self) -> (About, Candidate) {
+    pub(super) fn candidate(self) -> (About, Option<Vec<String>>, Candidate) {
         let operation = match self.operation.as_str() {
             "UPDATE" => Operation::Update,
             "DELETE" => Operation::Delete,
@@ -137,6 +160,7 @@ impl Question {
             place: Place::whole(""),
             namespace: self.namespace,
             namespace_object: self.namespace_object.map(|object| Arc::new(Namespace { object })),
+            bounds: Bounds::stored(self.bounds),
             operation,
             sub_resource: self.sub_resource,
             object: self.object,
@@ -144,7 +168,8 @@ impl Question {
             user: User { name: self.user, uid: self.uid, groups: self.groups },
             dry_run: self.dry_run,
             is_defaulted: self.is_defaulted,
+            rendered: None,
         };
-        (self.about, candidate)
+        (self.about, self.programs, candidate)
     }
 }

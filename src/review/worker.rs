@@ -30,6 +30,8 @@ pub struct Limits {
     pub deadline: Duration,
     /// How many bytes of address space a process may have.
     pub memory: u64,
+    /// Whether the scheduler is to put this program before them.
+    pub give_way: bool,
 }
 
 /// How many deadlines may pass by the clock, whatever the processor's time says: a process that is not run at all, or that
@@ -93,7 +95,8 @@ impl Drop for Process {
 impl Process {
     fn start(limits: &Limits, charge: &Charge) -> io::Result<Self> {
         let mut command = Command::new(&limits.program);
-        command.args(&limits.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // A policy has no business with the environment of who asks.
+        command.env_clear().args(&limits.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;
         let (Some(mut questions), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("it has no pipes"));
@@ -241,6 +244,7 @@ impl Worker {
             without: stopped.into_keys().collect(),
             announces,
             memory: self.limits.memory,
+            gives_way: self.limits.give_way,
         };
         let mut process = Process::start(&self.limits, &charge).map_err(WorkerError::Start)?;
         match process.reply(self.limits.deadline) {
@@ -274,18 +278,25 @@ impl Worker {
 
     /// See [`Candidate::before_rewrite`].
     pub(super) fn before(&mut self, candidate: &Candidate) -> (Option<Value>, Vec<Judgement>) {
-        let question = Question::new(About::Before, candidate, &candidate.object);
+        let question = Question::new(About::Before, candidate, &candidate.object, None);
         self.ask(&question)
     }
 
-    /// See [`Candidate::after_rewrite`].
-    pub(super) fn after(&mut self, candidate: &Candidate, pod: &Value, rewritten: bool) -> (Value, Vec<Judgement>) {
-        let question = Question::new(About::After(rewritten), candidate, pod);
+    /// See [`Candidate::after_rewrite`]; of programs only these are asked, if they are named.
+    pub(super) fn after(
+        &mut self,
+        candidate: &Candidate,
+        pod: &Value,
+        rewritten: bool,
+        programs: Option<&[String]>,
+    ) -> (Value, Vec<Judgement>) {
+        let question = Question::new(About::After(rewritten), candidate, pod, programs);
         let (stored, mut judgements) = self.ask(&question);
         let unknown = |(what, why): (String, String)| {
             let (engine, policy) = match what.split_once(' ') {
                 Some(("vap", policy)) => ("vap", policy.to_owned()),
                 Some(("gatekeeper", policy)) => ("gatekeeper", policy.to_owned()),
+                Some(("kyverno", policy)) => ("kyverno", policy.to_owned()),
                 Some(("rego", policy)) => ("rego", policy.to_owned()),
                 _ => ("policies", what),
             };

@@ -187,7 +187,7 @@ fn plural(kind: &str) -> String {
     match kind {
         "text" => "texts".to_owned(),
         "name or pattern" => "names or patterns".to_owned(),
-        "mapping" | "network" => format!("{kind}s"),
+        "mapping" | "network" | "Pod Security Standard" => format!("{kind}s"),
         "registry" => "registries".to_owned(),
         other => other.to_owned(),
     }

@@ -34,12 +34,12 @@ pub use metrics::SettingsMetrics;
 pub use options::{
     Admission, Certificates, Cluster, ClusterEnabled, Controller, CredentialProviders, DryRunReport, Executor,
     ExecutorName, Executors, ImageIndexFiles, Layout, LogFormat, LogLevel, Mode, Overridable, Overrides, OwnIndexes,
-    Pin, PrivateNetworks, Profile, PullPolicy, PullSecrets, Registry, Rewrite, SelfManaged, Server, Settings,
-    WorkflowKind, WorkflowLabels, Workflows,
+    Pin, PrivateNetworks, Profile, PullPolicy, PullSecrets, Record, Registry, Review, Rewrite, SelfManaged, Server,
+    Settings, WorkflowKind, WorkflowLabels, Workflows,
 };
 pub use report::{ObjectProblem, Report};
 pub use snapshot::{Belonging, Configured, Decisions, Snapshot, Sources, load, load_with, shipped_index};
 pub use values::{
-    ImageAliases, ImageName, NamePattern, NamespaceName, Network, Period, RegistryHost, SecretName, Size,
+    ImageAliases, ImageName, NamePattern, NamespaceName, Network, Period, RegistryHost, SecretName, Size, StandardName,
 };
 pub use watch::Watch;

@@ -14,11 +14,13 @@ mod choice;
 mod cluster;
 mod executor;
 mod indexes;
+mod review;
 
 pub use choice::{ExecutorName, Executors, Overridable, Overrides};
 pub use cluster::{Cluster, ClusterEnabled, PullSecrets, WorkflowLabels};
 pub use executor::{Executor, LogFormat, LogLevel, PullPolicy};
 pub use indexes::{Controller, ImageIndexFiles, OwnIndexes};
+pub use review::{Record, Review};
 
 use super::values::{ImageAliases, NamePattern, Network, Period, RegistryHost, Size};
 use emissary_core::image::Platform;
@@ -60,6 +62,8 @@ pub struct Settings {
     /// The workflow controllers of the cluster, whose own configuration counts for their pods and Workflows.
     #[schemars(extend("x-is" = "list of mappings, see below"))]
     pub controllers: Vec<Controller>,
+    /// What policies would say of the pods that dry runs see: as they are, and as enforcing would make them.
+    pub review: Review,
 }
 
 /// See [`Settings::mode`].

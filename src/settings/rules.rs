@@ -219,6 +219,7 @@ fn stamp(settings: &Settings, indexes: &[&ImageIndex]) -> String {
         registry: _,
         image_index: _,
         controllers: _,
+        review: _,
     } = settings;
     let decisive = serde_json::json!([executor, rewrite, overrides, platforms]).to_string();
     // FNV-1a: the same in every build and on every machine, which no hasher of the standard library promises.

@@ -1,6 +1,7 @@
 //! The values that settings are made of: each is checked where it is read, and written back as it was meant.
 
 use emissary_core::image::{Aliases, Reference};
+use emissary_policy::pss::{Level, Standard, Version};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr, time::Duration};
@@ -36,6 +37,10 @@ pub struct Network(pub ipnet::IpNet);
 /// A registry's `HOST` or `HOST:PORT`, as it stands in image names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryHost(String);
+
+/// A Pod Security Standard: its level, and behind a colon its version, such as `restricted` or `baseline:v1.30`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandardName(pub Standard);
 
 const PERIOD_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const SIZE_UNITS: [(&str, u64); 4] = [("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10), ("", 1)];
@@ -116,6 +121,18 @@ impl FromStr for RegistryHost {
         let wrong =
             "a registry is HOST or HOST:PORT as in an image's name, without http://, such as registry.corp:5000";
         if valid { Ok(Self(text.to_owned())) } else { Err(wrong) }
+    }
+}
+
+impl FromStr for StandardName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "give privileged, baseline or restricted, and a version behind a colon if it is not the \
+                             latest, such as baseline:v1.30";
+        let (level, version) = text.split_once(':').unwrap_or((text, "latest"));
+        let level = Level::parse(level).ok_or(WRONG)?;
+        Ok(Self(Standard { level, version: Version::parse(version).ok_or(WRONG)? }))
     }
 }
 
@@ -282,6 +299,12 @@ impl fmt::Display for SecretName {
     }
 }
 
+impl fmt::Display for StandardName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -335,7 +358,8 @@ as_text!(
     NamespaceName: "namespace",
     Network: "network",
     RegistryHost: "registry",
-    SecretName: "secret"
+    SecretName: "secret",
+    StandardName: "Pod Security Standard"
 );
 
 #[cfg(test)]

@@ -29,11 +29,11 @@ const PLANS: [Plan; 3] = [
             ("manifest", &[]),
             ("settings", &["manifest", "metrics"]),
             ("certificate", &[]),
-            ("admission", &["mutation", "settings"]),
+            ("admission", &["mutation", "review", "settings"]),
             ("server", &["admission", "certificate", "metrics", "settings"]),
             ("cluster", &["certificate", "metrics", "mutation", "settings"]),
             ("index", &["manifest", "settings"]),
-            ("review", &["manifest", "mutation", "settings"]),
+            ("review", &["manifest", "metrics", "mutation", "settings"]),
             ("demo", &["server", "admission", "mutation", "manifest", "settings", "certificate"]),
             (
                 "cli",
@@ -77,6 +77,7 @@ const PLANS: [Plan; 3] = [
             ("quote", &[]),
             ("pod", &[]),
             ("defaults", &[]),
+            ("limits", &["defaults", "refusal", "request", "verdict"]),
             ("pss", &["pod", "quote", "request", "verdict"]),
             ("psp", &["pod", "quote", "request", "verdict"]),
             ("rego", &["quote", "request", "verdict"]),
@@ -84,6 +85,7 @@ const PLANS: [Plan; 3] = [
             ("cel", &["defaults"]),
             ("vap", &["cel", "refusal", "request", "selector", "verdict"]),
             ("gatekeeper", &["cel", "refusal", "rego", "request", "selector", "vap", "verdict"]),
+            ("kyverno", &["cel", "pod", "pss", "refusal", "request", "selector", "vap", "verdict"]),
         ],
     },
 ];
@@ -108,7 +110,12 @@ const RESERVED: [Reserved; 6] = [
     Reserved {
         what: &["reqwest"],
         except: &[],
-        who: Who::Only(&["crates/registry/", "executor/tasks/src/report/", "executor/tasks/src/storage/"]),
+        who: Who::Only(&[
+            "crates/registry/",
+            "executor/tasks/src/agent/",
+            "executor/tasks/src/report/",
+            "executor/tasks/src/storage/",
+        ]),
         why: "one place decides what is asked of whom, and with which credential",
     },
     Reserved {

@@ -22,6 +22,7 @@ mod neighbours;
 mod outage;
 mod prefetch;
 mod registration;
+mod review;
 mod rolling;
 mod sources;
 mod tenants;

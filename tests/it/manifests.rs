@@ -8,6 +8,7 @@ mod applied;
 mod files;
 mod generated;
 mod metrics;
+mod modes;
 mod policy;
 mod rendered;
 mod rights;

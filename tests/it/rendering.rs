@@ -20,14 +20,14 @@ const VERSIONS: [(&str, Version); 6] = [
 ];
 
 /// A pod, and the Workflow and template that it was made of.
-struct Case {
-    pod: Recorded,
-    workflow: Recorded,
+pub(crate) struct Case {
+    pub(crate) pod: Recorded,
+    pub(crate) workflow: Recorded,
     version: Version,
-    template: String,
+    pub(crate) template: String,
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let all: BTreeMap<String, Recorded> = reviews().into_iter().map(|one| (one.name.clone(), one)).collect();
     let case = |pod: &Recorded| {
         let (release, executor, rest) = pod.parts()?;

@@ -1,9 +1,12 @@
 //! `review`: what it says against what real engines said, that it says the same however it gets there, and that a policy
 //! cannot hold it up.
 
+mod columns;
+mod limits;
 mod opa;
 mod oracles;
 mod outputs;
+mod properties;
 
 use serde_json::Value;
 use std::fs;

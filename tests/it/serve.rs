@@ -4,6 +4,7 @@ mod admissions;
 mod denials;
 mod end;
 mod plain;
+mod policies;
 pub(crate) mod program;
 mod reviews;
 mod settings;

@@ -13,8 +13,32 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if not .Values.rbac.templates }}
 {{- $_ := set $made.registry "prefetch" (dict "enabled" false) }}
 {{- end }}
+{{- /* What may be read is what is read. */}}
+{{- $cluster := dict }}
 {{- with .Values.namespaces }}
-{{- $_ := set $made "cluster" (dict "namespaces" .) }}
+{{- $_ := set $cluster "namespaces" . }}
+{{- end }}
+{{- if not .Values.rbac.limitRanges }}
+{{- $_ := set $cluster "limitRanges" false }}
+{{- end }}
+{{- if .Values.rbac.nodes }}
+{{- $_ := set $cluster "nodePlatforms" true }}
+{{- end }}
+{{- if eq .Values.rbac.secrets "all-secrets-in-the-cluster" }}
+{{- $_ := set $cluster "pullSecrets" "every-secret-in-the-cluster" }}
+{{- else if eq .Values.rbac.secrets "namespaces" }}
+{{- $names := list }}
+{{- $in := list }}
+{{- range .Values.rbac.secretNamespaces }}
+{{- $in = append $in .namespace }}
+{{- $names = concat $names .names }}
+{{- end }}
+{{- $_ := set $cluster "pullSecrets" "named-namespaces" }}
+{{- $_ := set $cluster "pullSecretNamespaces" $in }}
+{{- $_ := set $cluster "pullSecretNames" ($names | uniq) }}
+{{- end }}
+{{- with $cluster }}
+{{- $_ := set $made "cluster" . }}
 {{- end }}
 {{- if .Values.storedTemplates }}
 {{- $_ := set $made "workflows" (dict "kinds" (list "Workflow" "WorkflowTemplate" "ClusterWorkflowTemplate" "CronWorkflow")) }}
@@ -24,6 +48,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- with .Values.controllers }}
 {{- $_ := set $made "controllers" . }}
+{{- end }}
+{{- if .Values.review.configMap }}
+{{- $_ := set $made "review" (dict "policies" (list "/etc/emissary-webhook/policies")) }}
 {{- end }}
 {{- $server := dict }}
 {{- if eq .Values.certificates.source "self-managed" }}

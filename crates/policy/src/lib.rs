@@ -7,6 +7,8 @@
 mod cel;
 pub mod defaults;
 pub mod gatekeeper;
+pub mod kyverno;
+pub mod limits;
 mod pod;
 pub mod psp;
 pub mod pss;

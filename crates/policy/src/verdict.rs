@@ -44,6 +44,12 @@ pub enum Engine {
     Rego,
     /// Kyverno.
     Kyverno,
+    /// A namespace's LimitRanges.
+    #[serde(rename = "limit-range")]
+    LimitRange,
+    /// A namespace's ResourceQuotas.
+    #[serde(rename = "resource-quota")]
+    ResourceQuota,
 }
 
 impl Engine {
@@ -56,6 +62,8 @@ impl Engine {
             Self::Gatekeeper => "gatekeeper",
             Self::Rego => "rego",
             Self::Kyverno => "kyverno",
+            Self::LimitRange => "limit-range",
+            Self::ResourceQuota => "resource-quota",
         }
     }
 }

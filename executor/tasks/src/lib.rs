@@ -5,8 +5,9 @@
 
 mod agent;
 mod beneath;
+mod data;
 mod environment;
-mod expr;
+pub mod expr;
 mod init;
 mod pack;
 mod pod;
@@ -33,6 +34,8 @@ use crate::shared::Shared;
 const SUPERVISOR: &str = "supervisor";
 /// The verb of a workflow's agent, which has a word behind it.
 const AGENT: &str = "agent";
+/// The verb of a data template's main container.
+const DATA: &str = "data";
 /// The verb of a resource template's main container.
 const RESOURCE: &str = "resource";
 
@@ -66,12 +69,13 @@ fn perform(arguments: &Arguments, environment: Environment, shared: Shared) -> R
             let pod = pod::Pod::of_agent(environment, shared, verbose)?;
             runtime.block_on(agent::run(&pod, arguments.word(0).unwrap_or_default()))
         }
+        DATA => runtime.block_on(data::run(&pod::Pod::of_file(environment, shared, verbose)?)),
         RESOURCE => {
             let pod = pod::Pod::of_file(environment, shared, verbose)?;
             runtime.block_on(resource::run(&pod, arguments.word(0).unwrap_or_default()))
         }
         other => Err(Failure::own(format!(
-            "argoexec does not know the verb {other:?}; it knows init, wait, supervisor, resource and agent"
+            "argoexec does not know the verb {other:?}; it knows init, wait, supervisor, resource, data and agent"
         ))),
     }
 }

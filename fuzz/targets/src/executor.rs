@@ -8,6 +8,7 @@ use std::path::Path;
 
 use argoexec_common::arguments::Arguments;
 use argoexec_common::exit_code;
+use argoexec_tasks::expr::{Expression, Value};
 use argoexec_tasks::unpack::{self, Kind};
 use emissary_contract::template::normal;
 use emissary_contract::{PlatformCommands, Template, further_arguments, go_duration};
@@ -106,6 +107,17 @@ pub(crate) fn template(bytes: &[u8]) {
         let inside = normal(path);
         assert!(inside.split('/').all(|part| part != ".."), "{path:?} leaves its folder as {inside:?}");
         let _ = fields.mount_over(path);
+    }
+}
+
+/// An expression, and what it comes to.
+pub(crate) fn expression(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let json = serde_json::json!({ "statusCode": 200, "body": "{\"a\":[1]}", "headers": { "Server": ["s"] } });
+    let variables = [("response", Value::of_json(&json)), ("data", Value::list_of(["a", "b.c"].map(Value::text)))];
+    let Ok(expression) = Expression::parse(text, &["response", "data"]) else { return };
+    if let Ok(value) = expression.evaluate(&variables) {
+        assert!(Value::of_json(&value.to_json()).to_json() == value.to_json(), "what is JSON stays what it is");
     }
 }
 

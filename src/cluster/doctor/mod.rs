@@ -148,6 +148,8 @@ pub struct Doctor {
     registrations: Vec<MutatingWebhookConfiguration>,
     /// Whether `registrations` has those of others too.
     all_seen: bool,
+    /// Why one of ours may not be seen.
+    unseen: Option<String>,
 }
 
 impl Doctor {
@@ -164,13 +166,17 @@ impl Doctor {
         let version = timeout(PATIENCE, client.apiserver_version()).await.map_err(|_| Unreachable::Silent)?;
         let version = version.map_err(|error| Unreachable::Refused(Box::new(error)))?;
         let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+        let mut unseen = None;
         let (mut registrations, all_seen) = match list(&api).await {
             Ok(all) => (all, true),
             // As the webhook itself may: by name.
             Err(_) => {
                 let mut ours = Vec::new();
                 for name in &options.installation.registrations {
-                    ours.extend(ask(api.get_opt(name)).await.ok().flatten());
+                    match ask(api.get_opt(name)).await {
+                        Ok(seen) => ours.extend(seen),
+                        Err(why) => unseen = Some(why),
+                    }
                 }
                 (ours, false)
             }
@@ -183,7 +189,7 @@ impl Doctor {
         // The sources were valid a moment ago.
         let composed = load_with(sources, maps.there.clone()).unwrap_or_else(|_| (snapshot, Report::default()));
         let ((snapshot, report), version) = (composed, version.git_version);
-        Ok(Self { client, options, snapshot, report, maps, version, registrations, all_seen })
+        Ok(Self { client, options, snapshot, report, maps, version, registrations, all_seen, unseen })
     }
 
     /// The settings in effect, ConfigMaps included.
@@ -226,6 +232,14 @@ impl Doctor {
                 .filter(|(_, entry)| is_ours(entry, service))
                 .map(|(place, entry)| (registration.name_any(), place, entry))
         })
+    }
+
+    /// What cannot be examined without an entry of ours, and why there is none.
+    fn without_entry(&self, check: Check) -> Finding {
+        match &self.unseen {
+            Some(why) => Finding::skipped(check.name(), format!("the registration may not be read by you: {why}")),
+            None => Finding::skipped(check.name(), "nothing is registered"),
+        }
     }
 
     fn namespace(&self) -> &str {

@@ -23,6 +23,9 @@ impl Doctor {
         let check = Check::Registration.name();
         let names = self.options.installation.registrations.join(", ");
         let ours: Vec<_> = self.ours().collect();
+        if ours.is_empty() && self.unseen.is_some() {
+            return self.without_entry(Check::Registration);
+        }
         if ours.is_empty() {
             let mut finding = Finding::ok(check, "");
             finding.fail(
@@ -70,7 +73,7 @@ impl Doctor {
         let check = Check::Selectors.name();
         let entries: Vec<_> = self.entries().collect();
         if entries.is_empty() {
-            return Finding::skipped(check, "nothing is registered");
+            return self.without_entry(Check::Selectors);
         }
         let mut finding = Finding::ok(check, "kube-system and the webhook's own namespace are left out");
         for namespace in ["kube-system", self.namespace()] {
@@ -122,7 +125,7 @@ impl Doctor {
     pub(super) fn order(&self) -> Finding {
         let check = Check::Order.name();
         let Some(first) = self.ours().map(|registration| registration.name_any()).next() else {
-            return Finding::skipped(check, "nothing is registered");
+            return self.without_entry(Check::Order);
         };
         if !self.all_seen {
             return Finding::skipped(check, "other MutatingWebhookConfigurations may not be listed");

@@ -19,7 +19,7 @@ const LONGEST_MESSAGE: usize = 300;
 
 /// Why the API server's answer is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(in crate::cluster) enum Failure {
     /// We may not.
     Forbidden(String),
     /// There is no such resource.
@@ -34,7 +34,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// Of an answer that took too long.
-    pub(super) fn late() -> Self {
+    pub(in crate::cluster) fn late() -> Self {
         Self::Other("the API server took too long".to_owned())
     }
 
@@ -58,7 +58,7 @@ impl Failure {
 }
 
 /// The body of a page.
-pub(super) async fn page(client: &Client, request: Request<Vec<u8>>) -> Result<Vec<u8>, Failure> {
+pub(in crate::cluster) async fn page(client: &Client, request: Request<Vec<u8>>) -> Result<Vec<u8>, Failure> {
     whole(answer(client, request).await?, LONGEST_PAGE).await
 }
 

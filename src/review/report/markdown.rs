@@ -11,7 +11,8 @@ pub fn markdown(report: &Report) -> String {
         " --- |".repeat(head.len())
     ));
     for row in &report.rows {
-        let verdicts: Vec<String> = row.cells.iter().map(|cell| mark(&cell.verdict)).collect();
+        let cells = row.by_executor(&report.executors);
+        let verdicts: Vec<String> = cells.map(|cell| cell.map_or("–".to_owned(), |cell| mark(&cell.verdict))).collect();
         text.push_str(&format!("| {} | {} | {} |\n", cell(&row.namespace), cell(&row.title()), verdicts.join(" | ")));
     }
     for row in &report.rows {

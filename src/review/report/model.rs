@@ -36,19 +36,21 @@ pub(super) struct ReportRow {
     pub(super) namespace: String,
     /// In the order of the input.
     pub(super) pods: Vec<ReportPod>,
-    /// One for each executor.
+    /// One for each executor; none for `as-is` where the pod is rendered from a template.
     pub(super) cells: Vec<ReportCell>,
     /// Kept alive, since it is the key of this row.
     #[serde(skip)]
     pub(super) row: Arc<Row>,
     #[serde(skip)]
     pub(super) sent: Value,
+    #[serde(skip)]
+    pub(super) is_rendered: bool,
 }
 
 /// A pod by name and place.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ReportPod {
-    /// `pod/name`.
+    /// `pod/name`; `workflow/name/template` for what a template comes to.
     pub(super) pod: String,
     /// The file; `standard input` for that.
     pub(super) file: String,
@@ -77,13 +79,13 @@ pub(super) struct ReportCell {
 }
 
 /// What one policy says.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct ReportJudgement {
     /// Such as `pss`.
     pub(super) engine: String,
     /// As its engine names it.
     pub(super) policy: String,
-    /// `before-rewrite`, `rewrite`, `after-rewrite`, `validation` or `start`.
+    /// `build`, `before-rewrite`, `rewrite`, `after-rewrite`, `validation` or `start`.
     pub(super) stage: String,
     /// The same words as a cell's.
     pub(super) verdict: String,
@@ -96,7 +98,7 @@ pub(super) struct ReportJudgement {
 }
 
 /// Other settings.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct ReportChange {
     /// As `--set` takes them.
     pub(super) settings: Vec<String>,
@@ -107,7 +109,7 @@ pub(super) struct ReportChange {
 }
 
 /// An exception in the engine's own format.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct ReportException {
     /// `engine policy`.
     pub(super) policy: String,
@@ -146,6 +148,7 @@ impl Report {
                 cells: row.iter().map(ReportCell::of).collect(),
                 row: Arc::clone(row),
                 sent: candidate.object.clone(),
+                is_rendered: candidate.rendered.is_some(),
             }),
         }
     }
@@ -170,6 +173,13 @@ impl Report {
                 row.cells.iter().flat_map(move |cell| cell.judgements.iter().map(move |one| (row, pod, cell, one)))
             })
         })
+    }
+}
+
+impl ReportRow {
+    /// The cell of each of these executors; `None` where there is none.
+    pub(super) fn by_executor<'r>(&'r self, executors: &'r [String]) -> impl Iterator<Item = Option<&'r ReportCell>> {
+        executors.iter().map(|executor| self.cells.iter().find(|cell| cell.executor == *executor))
     }
 }
 

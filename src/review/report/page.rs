@@ -20,7 +20,8 @@ pub fn page(report: &Report) -> serde_json::Result<String> {
         .iter()
         .map(|row| {
             let pod = |column| row.row.iter().find(|cell| cell.column == column).and_then(|cell| cell.pod.as_ref());
-            match pod(Column::Emissary) {
+            // What is rendered was sent by nobody.
+            match pod(Column::Emissary).filter(|_| !row.is_rendered) {
                 Some(after) => side_by_side(pod(Column::AsIs).unwrap_or(&row.sent), after),
                 None => Value::Null,
             }

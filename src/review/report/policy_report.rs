@@ -1,5 +1,6 @@
 use super::model::Report;
 use crate::manifest::to_yaml;
+use emissary_core::workflow::Kind;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ pub fn policy_reports(report: &Report) -> String {
             _ => "fail",
         };
         *summary.entry(result).or_default() += 1;
-        let name = pod.pod.strip_prefix("pod/").unwrap_or(&pod.pod);
+        let resource = resource(&pod.pod, &row.namespace);
         let mut properties = json!({"executor": cell.executor, "stage": one.stage, "verdict": one.verdict});
         if let Some(blame) = &one.blame {
             properties["blame"] = json!(blame);
@@ -28,7 +29,7 @@ pub fn policy_reports(report: &Report) -> String {
             "policy": one.policy,
             "result": result,
             "message": one.message,
-            "resources": [{"apiVersion": "v1", "kind": "Pod", "name": name, "namespace": row.namespace}],
+            "resources": [resource],
             "properties": properties,
         }));
     }
@@ -45,4 +46,19 @@ pub fn policy_reports(report: &Report) -> String {
         }))
     };
     namespaces.into_iter().map(document).collect::<Vec<_>>().join("---\n")
+}
+
+/// The pod, or the object whose template it comes from.
+fn resource(title: &str, namespace: &str) -> Value {
+    let (kind, name) = title.split_once('/').unwrap_or(("pod", title));
+    let of_argo = Kind::ALL.into_iter().find(|of_argo| of_argo.name().eq_ignore_ascii_case(kind));
+    let Some(kind) = of_argo else {
+        return json!({"apiVersion": "v1", "kind": "Pod", "name": name, "namespace": namespace});
+    };
+    let name = name.split('/').next().unwrap_or_default();
+    let mut resource = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": kind.name(), "name": name});
+    if kind != Kind::ClusterWorkflowTemplate {
+        resource["namespace"] = json!(namespace);
+    }
+    resource
 }

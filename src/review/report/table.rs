@@ -5,6 +5,10 @@ use std::fmt::Write as _;
 /// How many names of pods, and how many exceptions, are told before the rest is counted.
 const TOLD: usize = 3;
 
+/// From how many columns on a line is short of room, and how long a title then is.
+const WIDE: usize = 4;
+const TITLE: usize = 36;
+
 /// The matrix, then what stands against each row and what would help. Verdicts are in colours, which the terminal's writer
 /// takes off where nobody sees them.
 pub fn table(report: &Report) -> String {
@@ -12,8 +16,10 @@ pub fn table(report: &Report) -> String {
     let head = lines.iter_mut().take(1);
     head.for_each(|head| head.extend(report.executors.iter().map(|executor| executor.to_uppercase())));
     for row in &report.rows {
-        let mut line = vec![row.namespace.clone(), row.title()];
-        line.extend(row.cells.iter().map(|cell| cell.verdict.clone()));
+        let title = if report.executors.len() < WIDE { row.title() } else { row.short_title() };
+        let mut line = vec![row.namespace.clone(), title];
+        let words = row.by_executor(&report.executors).map(|cell| cell.map_or("–", |cell| cell.verdict.as_str()));
+        line.extend(words.map(str::to_owned));
         lines.push(line);
     }
     let columns = report.executors.len() + 2;
@@ -30,8 +36,12 @@ pub fn table(report: &Report) -> String {
         text.extend([padded.trim_end(), "\n"]);
     }
     for row in &report.rows {
-        for cell in &row.cells {
-            details(row, cell, &mut text);
+        let mut rest: Vec<&ReportCell> = row.cells.iter().collect();
+        while let Some(first) = rest.first().copied() {
+            // What is said alike is told once.
+            let (same, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|cell| cell.says_the_same(first));
+            details(row, &same, &mut text);
+            rest = others;
         }
     }
     text
@@ -41,6 +51,7 @@ fn colour(verdict: &str) -> &'static str {
     match verdict {
         "allowed" => "\x1b[32m",
         "denied" | "wont-start" => "\x1b[31m",
+        "–" => "",
         _ => "\x1b[33m",
     }
 }
@@ -56,16 +67,44 @@ impl ReportRow {
     }
 }
 
-fn details(row: &ReportRow, cell: &ReportCell, text: &mut String) {
-    let ReportCell { executor, verdict, judgements, change, conflicts, exceptions } = cell;
+impl ReportRow {
+    /// `pod/a +4`, with its end where it is long: templates have their names there.
+    fn short_title(&self) -> String {
+        let name = self.pods.first().map(|pod| pod.pod.as_str()).unwrap_or_default();
+        let length = name.chars().count();
+        let name = match length.checked_sub(TITLE) {
+            None | Some(0) => name.to_owned(),
+            Some(over) => "…".chars().chain(name.chars().skip(over + 1)).collect(),
+        };
+        match self.pods.len() {
+            0 | 1 => name,
+            several => format!("{name} +{}", several - 1),
+        }
+    }
+}
+
+impl ReportCell {
+    fn says_the_same(&self, other: &Self) -> bool {
+        let Self { executor: _, verdict, judgements, change, conflicts, exceptions } = self;
+        let advice = (&other.change, &other.conflicts, &other.exceptions);
+        (verdict, judgements) == (&other.verdict, &other.judgements) && (change, conflicts, exceptions) == advice
+    }
+}
+
+/// What is said of a row for executors for which the same is said.
+fn details(row: &ReportRow, cells: &[&ReportCell], text: &mut String) {
+    let Some(ReportCell { executor: _, verdict, judgements, change, conflicts, exceptions }) = cells.first() else {
+        return;
+    };
     if verdict == Verdict::Allowed.name() {
         return;
     }
+    let executors = cells.iter().map(|cell| cell.executor.as_str()).collect::<Vec<_>>().join(", ");
     let mut line = |line: &str| {
         text.push_str(line);
         text.push('\n');
     };
-    line(&format!("\n{} in {}, {executor}: {verdict}", row.title(), row.namespace));
+    line(&format!("\n{} in {}, {executors}: {verdict}", row.title(), row.namespace));
     for one in judgements.iter().filter(|one| one.verdict != Verdict::Allowed.name()) {
         let mut head = format!("  {} by {} {} ({}", one.verdict, one.engine, one.policy, one.stage);
         // Nothing is written that could fail.

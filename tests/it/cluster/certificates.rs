@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::creation::bare_pod;
 use super::{Namespace, PODS, cluster, entry};
@@ -224,6 +225,13 @@ async fn two_replicas_share_one_lease_and_one_certificate() {
     assert_eq!(replicas[0].metric(expiry).await, replicas[1].metric(expiry).await);
 
     let holder = usize::from(held(&replicas[1]).await == 1.0);
+    // Longer than the other looks at it twice.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(7) {
+        assert_eq!((held(&replicas[holder]).await, held(&replicas[1 - holder]).await), (1.0, 0.0));
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(says(&replicas[1 - holder], "[+]lease ok: held by ").await);
     replicas[holder].terminate();
     replicas[holder].ended().await;
     let left = &replicas[1 - holder];

@@ -102,7 +102,6 @@ async fn an_installation_that_is_well_is_found_well() {
         "selectors",
         "rights",
         "image indexes",
-        "controllers",
     ] {
         assert_eq!(findings[check]["status"], "ok", "{check}: {findings:#}");
     }
@@ -110,6 +109,8 @@ async fn an_installation_that_is_well_is_found_well() {
     assert!(detail("reachability", "rewritten"), "{findings:#}");
     assert!(detail("selectors", &installation.tenant.name), "{findings:#}");
     assert!(detail("image indexes", "/packed: 2 entries, by its label"), "{findings:#}");
+    // Other tests' controllers, which these settings do not name, may be there too.
+    assert_ne!(findings["controllers"]["status"], "problem", "{findings:#}");
     for described in [
         "/workflow-controller-configmap (a key for each field): instance ID blue, 1 image, executor image corp/argoexec:v3.3.0, \
          pods for docker, or another by labels",

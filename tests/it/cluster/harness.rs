@@ -188,7 +188,7 @@ impl Cluster {
 
 /// One test's namespace. It goes with the control plane.
 pub(crate) struct Namespace {
-    pub(super) cluster: &'static Cluster,
+    pub(crate) cluster: &'static Cluster,
     pub(super) client: kube::Client,
     pub(crate) name: String,
 }

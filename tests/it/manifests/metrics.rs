@@ -11,13 +11,25 @@ use crate::serve::program::{Webhook, eventually, serve};
 
 /// The name of every series by the metrics' declarations, and the labels of those that have samples.
 async fn exposed() -> BTreeMap<String, BTreeSet<String>> {
-    let webhook = serve("").start().await;
+    let webhook = serve("{review: {pss: [restricted]}}").start().await;
     // A family is declared with its first sample: an admission, and a connection that is none.
     let object = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}, "spec": {"containers": []}});
     let request =
         json!({"uid": "u", "operation": "CREATE", "kind": {"version": "v1", "kind": "Pod"}, "object": object});
     let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request});
     webhook.post(&review).await.response();
+    // And a review of what a dry run saw.
+    let container = json!({"name": "main", "image": "app", "command": ["/app"]});
+    let labels = json!({"emissary-webhook.io/inject": "true"});
+    let object = json!({
+        "kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "labels": labels},
+        "spec": {"restartPolicy": "Never", "containers": [container]},
+    });
+    let mut reviewed = review.clone();
+    reviewed["request"]["object"] = object;
+    webhook.post(&reviewed).await.response();
+    let judged = "emissary_webhook_review_duration_seconds_count";
+    eventually("it is reviewed", async || webhook.metric(judged).await == 1.0).await;
     let mut stream = TcpStream::connect(webhook.https).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     // Whatever comes back, a reset included: that it is counted is what is waited for.

@@ -30,8 +30,8 @@ pub(super) fn printed(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn template_arguments<'a>(values: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments = vec!["template", "emissary-webhook", CHART, "--namespace", "emissary-webhook"];
+fn template_arguments<'a>(namespace: &'a str, values: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["template", "emissary-webhook", CHART, "--namespace", namespace];
     for value in values {
         arguments.extend(["--set", value]);
     }
@@ -41,7 +41,13 @@ fn template_arguments<'a>(values: &[&'a str]) -> Vec<&'a str> {
 /// The objects of the chart under these values.
 #[track_caller]
 pub(super) fn chart(helm: &PathBuf, values: &[&str]) -> Vec<Value> {
-    documents(&printed(&run(helm, &template_arguments(values))))
+    template(helm, "emissary-webhook", values)
+}
+
+/// The same for another namespace.
+#[track_caller]
+pub(super) fn template(helm: &PathBuf, namespace: &str, values: &[&str]) -> Vec<Value> {
+    documents(&printed(&run(helm, &template_arguments(namespace, values))))
 }
 
 #[track_caller]
@@ -79,7 +85,7 @@ fn comparable(objects: Vec<Value>) -> Map<String, Value> {
 }
 
 /// Each overlay, and the values that say the same.
-pub(super) const SAME: [(&str, &[&str]); 10] = [
+pub(super) const SAME: [(&str, &[&str]); 11] = [
     ("webhook", &[]),
     ("webhook/overlays/dry-run", &[]),
     ("webhook/overlays/enforce", &["mode=enforce"]),
@@ -90,6 +96,7 @@ pub(super) const SAME: [(&str, &[&str]); 10] = [
     ("webhook/overlays/workflows-updates", &["storedTemplates=true"]),
     ("webhook/overlays/cert-manager", &["certificates.source=cert-manager"]),
     ("webhook/overlays/namespaced", &["namespaces={workflows}", "certificates.source=cert-manager"]),
+    ("webhook/overlays/review", &["review.configMap=emissary-webhook-policies", "resources.limits.memory=768Mi"]),
 ];
 
 #[test]
@@ -115,13 +122,7 @@ pub(super) const FAR: [&[&str]; 9] = [
         "certificates.issuerRef.kind=ClusterIssuer",
         "certificates.issuerRef.name=ca",
     ],
-    &[
-        "rbac.secrets=all-secrets-in-the-cluster",
-        "rbac.nodes=true",
-        "rbac.serviceAccounts=true",
-        "rbac.workflows=true",
-        "rbac.templates=false",
-    ],
+    &["rbac.secrets=all-secrets-in-the-cluster", "rbac.nodes=true", "rbac.workflows=true", "rbac.templates=false"],
     &["rbac.secrets=namespaces", "rbac.secretNamespaces[0].namespace=a", "rbac.secretNamespaces[0].names={login}"],
     &["serviceMonitor.enabled=true", "prometheusRule.enabled=true", "dashboard.enabled=true"],
     &["policy.enabled=true", "settings.executors.allowed={emissary,docker,pns}", "storedTemplates=true", "mode=off"],
@@ -140,7 +141,7 @@ pub(super) const FAR: [&[&str]; 9] = [
 fn far_values_render_to_the_same_twice_and_pass_the_linter() {
     let Some([helm]) = need([HELM]) else { return };
     for values in FAR {
-        let arguments = template_arguments(values);
+        let arguments = template_arguments("emissary-webhook", values);
         assert_eq!(printed(&run(&helm, &arguments)), printed(&run(&helm, &arguments)), "{values:?}: something random");
         let sets: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
         printed(&run(&helm, &[&["lint", "--strict", CHART], sets.as_slice()].concat()));
@@ -204,6 +205,15 @@ fn values_and_settings_say_the_same() {
     assert_eq!(settings(SAME[9].1)["cluster"]["namespaces"], json!(["workflows"]));
     assert_eq!(settings(&[])["cluster"], Value::Null);
     assert_eq!(settings(FAR[4])["registry"]["prefetch"]["enabled"], false);
+    assert_eq!(
+        settings(FAR[4])["cluster"],
+        json!({"nodePlatforms": true, "pullSecrets": "every-secret-in-the-cluster"})
+    );
+    assert_eq!(
+        settings(FAR[5])["cluster"],
+        json!({"pullSecrets": "named-namespaces", "pullSecretNamespaces": ["a"], "pullSecretNames": ["login"]})
+    );
+    assert_eq!(settings(&["rbac.limitRanges=false"])["cluster"], json!({"limitRanges": false}));
 
     let executors = |values: &[&str]| {
         let objects = chart(&helm, values);
@@ -243,7 +253,7 @@ fn a_wrong_value_is_told() {
         ("namespaces={a}", "certificates.source"),
         ("image.digest=latest", "digest"),
     ] {
-        let output = run(&helm, &template_arguments(&[value]));
+        let output = run(&helm, &template_arguments("emissary-webhook", &[value]));
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && complaint.contains(told), "{value}: {complaint}");
     }

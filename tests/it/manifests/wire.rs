@@ -132,3 +132,33 @@ async fn status_updates_and_what_is_none_of_ours_stay_off_the_wire() {
     namespace.create("pods", &asks).await.unwrap();
     assert_eq!(requests.since().await, 0.0, "a namespace that is off");
 }
+
+/// What matchConditions keep off the wire comes to the webhook without them, and comes back as it was.
+#[tokio::test]
+async fn without_match_conditions_the_webhook_repeats_each_of_them() {
+    let Some(cluster) = cluster_with_argo().await else { return };
+    let labels = json!({"workflows.argoproj.io/workflow": "w"});
+    let asks = json!({"emissary-webhook.io/inject": "true"});
+    let mirror = json!({"kubernetes.io/config.mirror": "x"});
+    let reference = object("Workflow", json!({"workflowTemplateRef": {"name": "t"}}));
+    for (overlay, sent) in [("enforce", 0.0), ("legacy", 1.0)] {
+        let namespace = cluster.namespace(overlay).await;
+        let webhook = serve("{mode: enforce, imageIndex: {files: [index.yaml]}}")
+            .file("index.yaml", "app:1: {entrypoint: [/app]}")
+            .start()
+            .await;
+        register(&namespace, &webhook, overlay).await;
+        let mut requests = Requests { webhook: &webhook, seen: 0.0 };
+        requests.since().await;
+        for mut pod in [pod(labels.clone(), mirror.clone()), pod(asks.clone(), mirror.clone())] {
+            // Where its kubelet runs it.
+            pod["spec"]["nodeName"] = json!("node");
+            let made = namespace.dry_run("pods", &pod).await.unwrap();
+            assert_eq!(made["spec"]["containers"].as_array().unwrap().len(), 1, "{overlay}: {made}");
+            assert_eq!(requests.since().await, sent, "{overlay}: a static pod");
+        }
+        let made = namespace.create(WORKFLOWS, &reference).await.unwrap();
+        assert_eq!(made["spec"], reference["spec"], "{overlay}");
+        assert_eq!(requests.since().await, sent, "{overlay}: a Workflow without templates");
+    }
+}

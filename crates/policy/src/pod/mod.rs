@@ -8,4 +8,4 @@ mod view;
 
 pub use read::Misfit;
 pub(crate) use read::{At, each, flag, integer, list, object, text, texts};
-pub(crate) use view::{Capabilities, Container, Pod, Profile, SeLinux, SecurityContext, Volume};
+pub(crate) use view::{Capabilities, Container, Pod, Profile, SeLinux, SecurityContext, Spec, Volume};

@@ -56,7 +56,7 @@ impl Version {
     }
 
     /// The minor version whose rules apply.
-    pub(super) fn minor(self) -> u32 {
+    pub(crate) fn minor(self) -> u32 {
         match self {
             Self::Minor(minor) => minor,
             Self::Latest => u32::MAX,

@@ -2,8 +2,10 @@
 
 mod builtins;
 mod check;
+mod edits;
 mod normalise;
 mod policies;
+mod split;
 mod syntax;
 mod value;
 
@@ -120,7 +122,7 @@ impl Modules {
         check::check(&parsed, host)?;
         let mut engine = Engine::new();
         engine.set_policy_length_config(PolicyLengthConfig {
-            max_col: normalise::COLUMNS,
+            max_col: split::COLUMNS,
             max_file_bytes: BYTES,
             max_lines: LINES,
         });

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// What requests a policy or binding is for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Matching {
+pub(crate) struct Matching {
     rules: Vec<Rule>,
     excluded: Vec<Rule>,
     namespace_labels: Option<LabelSelector>,
@@ -25,7 +25,7 @@ struct Rule {
 
 /// Why it is refused.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum InvalidMatching {
+pub(crate) enum InvalidMatching {
     #[error("{place}.{field}: Required value")]
     Required { place: String, field: &'static str },
     #[error("{place}.{field}: Unsupported value: {value:?}: supported values: {supported}")]
@@ -36,10 +36,10 @@ pub(super) enum InvalidMatching {
 
 /// The namespace's labels are asked for, and nobody knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NamespaceUnknown;
+pub(crate) struct NamespaceUnknown;
 
 impl Matching {
-    pub(super) fn read(place: &str, value: &Value) -> Result<Self, InvalidMatching> {
+    pub(crate) fn read(place: &str, value: &Value) -> Result<Self, InvalidMatching> {
         let selector = |field: &'static str| match value.get(field).filter(|given| !given.is_null()) {
             None => Ok(None),
             Some(given) => LabelSelector::read(given).map(Some).map_err(|problem| InvalidMatching::Selector {
@@ -75,7 +75,7 @@ impl Matching {
         !self.rules.is_empty()
     }
 
-    pub(super) fn matches(&self, request: &Request) -> Result<bool, NamespaceUnknown> {
+    pub(crate) fn matches(&self, request: &Request) -> Result<bool, NamespaceUnknown> {
         let Self { rules, excluded, namespace_labels, labels } = self;
         let applies = (rules.is_empty() || rules.iter().any(|rule| rule.matches(request)))
             && !excluded.iter().any(|rule| rule.matches(request))

@@ -2,7 +2,7 @@
 //! would say of a request.
 
 mod binding;
-mod matching;
+pub(crate) mod matching;
 mod policy;
 pub(crate) mod rules;
 
@@ -316,7 +316,7 @@ fn go_json(text: &str) -> String {
 }
 
 /// What is called `request`: without the objects.
-fn request_json(request: &Request) -> Value {
+pub(crate) fn request_json(request: &Request) -> Value {
     let mut json = request.to_json_without_objects();
     // A policy's request has none, and says so.
     json["uid"] = Value::from("");
@@ -331,7 +331,7 @@ fn request_json(request: &Request) -> Value {
 }
 
 /// What is called `namespaceObject`: the API's type has these two even where they are empty.
-fn namespace_json(namespace: &Namespace) -> Value {
+pub(crate) fn namespace_json(namespace: &Namespace) -> Value {
     let mut object = namespace.object.clone();
     for part in ["spec", "status"] {
         object.entry(part).or_insert_with(|| json!({}));

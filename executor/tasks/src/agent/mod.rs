@@ -42,7 +42,7 @@ use watch::Seen;
 
 pub(crate) use settings::Settings;
 
-/// How long an agent that is told to end may take to tell what it knows.
+/// How long an agent that has to end may take to tell what it knows.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The longest name of a namespace, bytes.
 const LONGEST_NAMESPACE: u64 = 1 << 10;
@@ -77,14 +77,15 @@ async fn follow(pod: &Pod) -> Result<(), Failure> {
     }
     let kind = SignalKind::terminate();
     let mut terminate = signal(kind).doing(|| "cannot wait for signals".to_owned())?;
-    match work(pod, terminate.recv()).await? {
-        true => Ok(()),
-        false => Err(Failure::signalled(kind.as_raw_value())),
-    }
+    let told = async {
+        terminate.recv().await;
+        Failure::signalled(kind.as_raw_value())
+    };
+    work(pod, told).await
 }
 
-/// Whether it ended because the workflow has, and not because it was told to.
-async fn work(pod: &Pod, told: impl Future) -> Result<bool, Failure> {
+/// Works until the workflow has ended, or something says why not to go on.
+async fn work(pod: &Pod, told: impl Future<Output = Failure>) -> Result<(), Failure> {
     let mut told = pin!(told);
     let settings = &pod.environment.agent;
     let client = Client::new(pod)?;
@@ -98,9 +99,9 @@ async fn work(pod: &Pod, told: impl Future) -> Result<bool, Failure> {
     let mut telling = FuturesUnordered::new();
     tokio::select! {
         proved = report::prove(pod, &client) => proved?,
-        _ = &mut told => return Ok(false),
+        failure = &mut told => return Err(failure),
     }
-    loop {
+    let failure = loop {
         let now = Instant::now();
         while running.len() < settings.workers
             && let Some(task) = queue.begin(now)
@@ -117,8 +118,9 @@ async fn work(pod: &Pod, told: impl Future) -> Result<bool, Failure> {
         tokio::select! {
             event = seen.next() => match event {
                 Some(Ok(Seen::Set(set))) => queue.see(set),
-                Some(Ok(Seen::Over)) | None => return Ok(true),
-                Some(Err(failure)) => return Err(failure),
+                // Nobody wants to know any more.
+                Some(Ok(Seen::Over)) | None => return Ok(()),
+                Some(Err(failure)) => break failure,
             },
             Some((task, (outcome, again))) = running.next(), if !running.is_empty() => {
                 let now = Instant::now();
@@ -131,9 +133,9 @@ async fn work(pod: &Pod, told: impl Future) -> Result<bool, Failure> {
             Some(()) = telling.next(), if !telling.is_empty() => {}
             () = until(due) => {}
             () = until(wake) => {}
-            _ = &mut told => break,
+            failure = &mut told => break failure,
         }
-    }
+    };
     let last = async {
         while telling.next().await.is_some() {}
         report::tell(pod, &client, untold.take(Instant::now())).await;
@@ -141,7 +143,7 @@ async fn work(pod: &Pod, told: impl Future) -> Result<bool, Failure> {
     if tokio::time::timeout(LAST_WORDS, last).await.is_err() {
         pod.say(|| "what came of some tasks could not be told in time".to_owned());
     }
-    Ok(false)
+    Err(failure)
 }
 
 /// Waits for a time; for ever where there is none.

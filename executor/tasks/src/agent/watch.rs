@@ -42,7 +42,8 @@ pub(super) enum Seen {
 /// Follows the task set of the pod's workflow.
 pub(super) fn follow<'a>(pod: &'a Pod, client: &'a Client<'a>) -> impl Stream<Item = Result<Seen, Failure>> + 'a {
     let (name, uid) = pod.environment.workflow.clone().unwrap_or_default();
-    let watch = Watch { pod, client, name, uid, since: Since::Unknown, lines: None, tried: 0, was_there: false };
+    let watch =
+        Watch { pod, client, name, uid, since: Since::Unknown, lines: None, tried: 0, was_there: false, began: false };
     unfold(watch, async |mut watch| Some((watch.next().await, watch)))
 }
 
@@ -65,6 +66,8 @@ struct Watch<'a> {
     lines: Option<Lines>,
     tried: usize,
     was_there: bool,
+    /// Whether there has been a watch.
+    began: bool,
 }
 
 /// A list of task sets.
@@ -223,6 +226,7 @@ impl Watch<'_> {
         match self.client.open(&path, PATIENCE).await {
             Ok(response) if response.status().is_success() => {
                 self.lines = Some(Lines { response, rest: Vec::new(), looked: 0, begun: Instant::now() });
+                self.began = true;
                 Ok(())
             }
             Ok(response) if response.status() == StatusCode::GONE => {
@@ -237,11 +241,16 @@ impl Watch<'_> {
         }
     }
 
-    /// Tries again later, or does not.
+    /// Tries again later, or does not. What could be watched once is tried for as long as it takes: to begin anew would do
+    /// tasks again.
     async fn later(&mut self, answer: Answer) -> Result<(), Failure> {
         match answer {
             Answer::Later(why) => {
                 self.pause(&why).await;
+                Ok(())
+            }
+            other if self.began => {
+                self.pause(&other.to_string()).await;
                 Ok(())
             }
             other => Err(Failure::own(format!(

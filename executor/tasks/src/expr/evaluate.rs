@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::parser::{Loop, Node, Operator, Unary};
+use super::syntax::{Loop, Node, Operator, Unary};
 use super::value::{Key, Map, Value};
 use super::{BYTES, ExpressionError, STEPS, functions};
 
@@ -41,6 +41,11 @@ impl Budget {
         /// What is looked through in the time that a node takes.
         const A_STEP: usize = 16;
         self.steps(bytes / A_STEP)
+    }
+
+    /// Time to look for a pattern in a text of so many bytes.
+    pub(super) fn search(&mut self, bytes: usize) -> Result<(), ExpressionError> {
+        self.steps(bytes / 2)
     }
 
     /// Room for a text of so many bytes.
@@ -118,7 +123,8 @@ impl Machine<'_> {
         self.budget.steps(1)?;
         let value = match &**node {
             Node::Literal(value) => value.clone(),
-            Node::Variable(place) => self.variables.get(*place).cloned().unwrap_or_default(),
+            // What is given may be larger than what is made of it.
+            Node::Variable(place) => return Ok(self.variables.get(*place).cloned().unwrap_or_default()),
             Node::Variables => Map::of(self.given.iter().map(|(name, value)| (*name, value.clone()))),
             Node::Element => self.scopes.last().map(|scope| scope.element.clone()).unwrap_or_default(),
             Node::Accumulator => self.scopes.last().map(|scope| scope.accumulator.clone()).unwrap_or_default(),
@@ -126,7 +132,7 @@ impl Machine<'_> {
             Node::Unary(operator, of) => unary(*operator, &self.value(of)?)?,
             Node::Matches(of, pattern) => match self.value(of)? {
                 Value::Text(text) => {
-                    self.budget.scan(text.len())?;
+                    self.budget.search(text.len())?;
                     Value::Bool(pattern.is_match(&text))
                 }
                 nil if nil.is_nil() => Value::Bool(false),

@@ -10,13 +10,13 @@ use regex_lite::{Regex, RegexBuilder};
 
 use super::ExpressionError;
 use super::evaluate::{Budget, count, from_end, order, unfit};
-use super::parser::Operator;
 use super::strings;
+use super::syntax::Operator;
 use super::text;
 use super::value::{Key, Map, Value};
 
 /// The largest pattern once it is compiled, bytes.
-const LARGEST_PATTERN: usize = 1 << 20;
+const LARGEST_PATTERN: usize = 256 << 10;
 
 type Called = Result<Value, ExpressionError>;
 
@@ -236,7 +236,10 @@ pub(super) fn binary(budget: &mut Budget, operator: Operator, left: &Value, righ
             (Value::Text(text), Value::Text(part)) => {
                 budget.scan(text.len())?;
                 Value::Bool(match operator {
-                    Operator::Matches => pattern(part)?.is_match(text),
+                    Operator::Matches => {
+                        budget.search(text.len())?;
+                        pattern(part)?.is_match(text)
+                    }
                     Operator::Contains => text.contains(&**part),
                     Operator::StartsWith => text.starts_with(&**part),
                     _ => text.ends_with(&**part),

@@ -13,24 +13,25 @@ mod functions;
 mod lexer;
 mod parser;
 mod strings;
+mod syntax;
 mod text;
 mod value;
 
 use std::rc::Rc;
 
-pub(crate) use value::{Map, Value};
+pub use value::{Map, Value};
 
 /// The longest expression, bytes.
 const LONGEST: usize = 64 << 10;
 /// What is evaluated of one expression, in nodes and elements of lists.
-const STEPS: usize = 2_000_000;
+const STEPS: usize = 20_000_000;
 /// What one expression may allocate, bytes.
 const BYTES: usize = 64 << 20;
 
 /// Why there is no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct ExpressionError(String);
+pub struct ExpressionError(String);
 
 impl ExpressionError {
     fn new(why: impl Into<String>) -> Self {
@@ -45,8 +46,8 @@ impl ExpressionError {
 
 /// An expression that has been read.
 #[derive(Debug)]
-pub(crate) struct Expression {
-    root: Rc<parser::Node>,
+pub struct Expression {
+    root: Rc<syntax::Node>,
 }
 
 impl Expression {
@@ -54,7 +55,7 @@ impl Expression {
     ///
     /// # Errors
     /// Where it is none, is too long or too deep, or has a name, a function or an operator that is not known.
-    pub(crate) fn parse(source: &str, variables: &[&str]) -> Result<Self, ExpressionError> {
+    pub fn parse(source: &str, variables: &[&str]) -> Result<Self, ExpressionError> {
         if source.len() > LONGEST {
             return Err(ExpressionError::new(format!("it is longer than {LONGEST} bytes")));
         }
@@ -65,7 +66,7 @@ impl Expression {
     ///
     /// # Errors
     /// Where an operator or a function does not take what it is given, or the expression does too much.
-    pub(crate) fn evaluate(&self, variables: &[(&str, Value)]) -> Result<Value, ExpressionError> {
+    pub fn evaluate(&self, variables: &[(&str, Value)]) -> Result<Value, ExpressionError> {
         evaluate::run(&self.root, variables)
     }
 
@@ -73,7 +74,7 @@ impl Expression {
     ///
     /// # Errors
     /// As [`Self::evaluate`], and where the value is neither true nor false.
-    pub(crate) fn holds(&self, variables: &[(&str, Value)]) -> Result<bool, ExpressionError> {
+    pub fn holds(&self, variables: &[(&str, Value)]) -> Result<bool, ExpressionError> {
         match self.evaluate(variables)? {
             Value::Bool(holds) => Ok(holds),
             other => Err(ExpressionError::new(format!("it is a value of type {}, and has to be a bool", other.kind()))),

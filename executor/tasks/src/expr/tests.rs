@@ -122,6 +122,19 @@ fn what_is_wrong_is_told() {
 }
 
 #[test]
+fn what_is_given_may_be_large() {
+    let names = Value::list_of(
+        (0..300_000).map(|number| Value::text(&format!("folder/with/a/long/name/of/an/object-{number}"))),
+    );
+    let cases =
+        [("filter(data, # endsWith \"99999\")", 3), ("filter(data, # matches \"-[0-9]$\")", 10), ("data[:7]", 7)];
+    for (source, expected) in cases {
+        let value = Expression::parse(source, &["data"]).unwrap().evaluate(&[("data", names.clone())]);
+        assert_eq!(value.unwrap().list().unwrap().len(), expected, "{source}");
+    }
+}
+
+#[test]
 fn a_condition_has_to_be_true_or_false() {
     let expression = Expression::parse("1 + 1", &[]).unwrap();
     assert_eq!(expression.holds(&[]).unwrap_err().to_string(), "it is a value of type int, and has to be a bool");

@@ -15,7 +15,7 @@ const WEIGHT: usize = 16 << 20;
 
 /// A value of an expression. To copy one is cheap.
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Value {
+pub enum Value {
     #[default]
     Nil,
     Bool(bool),
@@ -30,14 +30,14 @@ pub(crate) enum Value {
 
 /// Values in a row.
 #[derive(Debug)]
-pub(crate) struct List {
+pub struct List {
     elements: Vec<Value>,
     size: Size,
 }
 
 /// Values by keys.
 #[derive(Debug)]
-pub(crate) struct Map {
+pub struct Map {
     entries: BTreeMap<Key, Value>,
     /// Whether what it holds are lists: a key that is not there then gives [`Value::NoList`].
     of_lists: bool,
@@ -60,12 +60,13 @@ pub(super) enum Key {
 }
 
 impl Value {
-    pub(crate) fn text(text: &str) -> Self {
+    /// A text.
+    pub fn text(text: &str) -> Self {
         Self::Text(text.into())
     }
 
     /// What JSON holds. As in Go, whole numbers without a fraction are numbers like others.
-    pub(crate) fn of_json(json: &Json) -> Self {
+    pub fn of_json(json: &Json) -> Self {
         match json {
             Json::Null => Self::Nil,
             Json::Bool(truth) => Self::Bool(*truth),
@@ -77,7 +78,7 @@ impl Value {
     }
 
     /// As JSON. What is no number there, such as infinity, is null.
-    pub(crate) fn to_json(&self) -> Json {
+    pub fn to_json(&self) -> Json {
         match self {
             Self::Nil | Self::NoList => Json::Null,
             Self::Bool(truth) => Json::Bool(*truth),
@@ -95,7 +96,7 @@ impl Value {
     }
 
     /// The type's name, as `type()` gives it.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Nil => "nil",
             Self::Bool(_) => "bool",
@@ -134,14 +135,15 @@ impl Value {
         matches!(self, Self::Nil | Self::NoList)
     }
 
-    pub(crate) fn list_of(elements: impl IntoIterator<Item = Self>) -> Self {
+    /// A list.
+    pub fn list_of(elements: impl IntoIterator<Item = Self>) -> Self {
         let elements: Vec<_> = elements.into_iter().collect();
         let size = Size::over(elements.iter());
         Self::List(Rc::new(List { elements, size }))
     }
 
     /// The elements, if it is a list.
-    pub(crate) fn list(&self) -> Option<&[Value]> {
+    pub fn list(&self) -> Option<&[Value]> {
         match self {
             Self::List(list) => Some(&list.elements),
             Self::NoList => Some(&[]),
@@ -203,12 +205,12 @@ fn whole(number: f64) -> Option<i64> {
 
 impl Map {
     /// A map of names.
-    pub(crate) fn of<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    pub fn of<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
         Self::of_entries(fields.into_iter().map(|(name, value)| (Key::Text(name.into()), value)).collect(), false)
     }
 
     /// A map of lists, in which what is not there is [`Value::NoList`].
-    pub(crate) fn of_lists<'a>(fields: impl IntoIterator<Item = (&'a str, Vec<Value>)>) -> Value {
+    pub fn of_lists<'a>(fields: impl IntoIterator<Item = (&'a str, Vec<Value>)>) -> Value {
         let list = |(name, list): (&str, Vec<Value>)| (Key::Text(name.into()), Value::list_of(list));
         Self::of_entries(fields.into_iter().map(list).collect(), true)
     }

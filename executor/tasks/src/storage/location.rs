@@ -91,14 +91,37 @@ pub(crate) fn located(pod: &Pod, artifact: &Value) -> Result<Option<Location>, S
         }
         None => (kind, own.clone()),
     };
-    let fields = Fields { pod, kind, fields: &fields };
-    match kind {
+    read(&Fields { pod, kind, fields: &fields })
+}
+
+/// Where objects are that are searched for: the artifact's own place, with what it does not say of the archive location's, if
+/// that is of the same kind and the artifact names no other server. Without a key it is everything.
+///
+/// # Errors
+/// As [`located`].
+pub(super) fn searched(pod: &Pod, artifact: &Value) -> Result<Option<Location>, StorageError> {
+    let Some((kind, key, own)) = kind_of(artifact) else { return Ok(None) };
+    let archive = pod.value.get("archiveLocation").and_then(kind_of);
+    // Another server is not shown the repository's credentials.
+    let archive = archive.filter(|(archive, ..)| *archive == kind && !own.contains_key("endpoint"));
+    let mut fields = archive.map(|(_, _, fields)| fields.clone()).unwrap_or_default();
+    fields.remove(key);
+    fields.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+    if fields.get(key).and_then(Value::as_str).is_none_or(str::is_empty) {
+        fields.insert(key.to_owned(), "/".into());
+    }
+    read(&Fields { pod, kind, fields: &fields })
+}
+
+/// A place of any kind.
+fn read(fields: &Fields) -> Result<Option<Location>, StorageError> {
+    match fields.kind {
         "raw" => Ok(Some(Location::Raw(fields.text("data").to_owned()))),
-        "http" | "artifactory" => Http::read(&fields).map(Location::Http).map(Some),
-        "s3" => S3::read(&fields).map(Location::S3).map(Some),
-        "gcs" => Gcs::read(&fields).map(Location::Gcs).map(Some),
-        "azure" => Azure::read(&fields).map(Location::Azure).map(Some),
-        "git" => Git::read(&fields).map(Location::Git).map(Some),
+        "http" | "artifactory" => Http::read(fields).map(Location::Http).map(Some),
+        "s3" => S3::read(fields).map(Location::S3).map(Some),
+        "gcs" => Gcs::read(fields).map(Location::Gcs).map(Some),
+        "azure" => Azure::read(fields).map(Location::Azure).map(Some),
+        "git" => Git::read(fields).map(Location::Git).map(Some),
         "plugin" => Ok(None),
         other => Err(StorageError::lasting(instead(other))),
     }

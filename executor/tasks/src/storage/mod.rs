@@ -91,6 +91,19 @@ pub(crate) async fn save(pod: &Pod, location: &Location, from: &File) -> Result<
     .await
 }
 
+/// The names of all objects at an artifact's place, which needs no key.
+///
+/// # Errors
+/// Where the store cannot be asked, or is of a kind that does not list.
+pub(crate) async fn list(pod: &Pod, artifact: &serde_json::Value) -> Result<Vec<String>, StorageError> {
+    match location::searched(pod, artifact)? {
+        Some(Location::S3(s3)) => s3.objects(pod, false).await?.list(pod).await,
+        Some(Location::Gcs(gcs)) => gcs.objects(pod)?.list(pod).await,
+        Some(Location::Azure(azure)) => azure.objects(pod)?.list(pod).await,
+        _ => Err(StorageError::lasting("only s3, gcs and azure can be listed")),
+    }
+}
+
 /// Tries until it is done, cannot be done, or has been tried often enough.
 async fn again<T>(pod: &Pod, mut once: impl AsyncFnMut() -> Result<T, StorageError>) -> Result<T, StorageError> {
     let mut tried = 0;

@@ -26,6 +26,8 @@ const PART: u64 = 8 << 20;
 const PARTS: u64 = 9_000;
 /// Parts on their way at a time.
 const AT_ONCE: usize = 3;
+/// Objects that are listed at most: the names of all are in memory.
+const MOST_NAMES: usize = 1_000_000;
 /// What is told of an error, characters.
 const LONGEST_ERROR: usize = 1000;
 /// How long one request may take without a byte.
@@ -135,6 +137,34 @@ impl Objects {
                 .map_err(|error| StorageError::lasting(format!("{}: {error}", object.location)))?;
         }
         if is_there || tree.is_some() { Ok(()) } else { Err(StorageError::Missing(self.shown())) }
+    }
+
+    /// The names of all objects at and below the key.
+    ///
+    /// # Errors
+    /// Where the store cannot be asked, or there are too many.
+    pub(super) async fn list(&self, pod: &Pod) -> Result<Vec<String>, StorageError> {
+        pod.say(|| format!("list {}", self.shown()));
+        let key = self.path("")?;
+        let mut objects = (self.store)(&key)?.list(Some(&key));
+        let mut names: Vec<String> = Vec::new();
+        let mut is_empty = false;
+        while let Some(object) = objects.next().await {
+            let object = object.map_err(of_store)?;
+            // What a console shows as a folder is an object of no length before those in it.
+            let below = |name: &String| {
+                object.location.as_ref().strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            };
+            if is_empty && names.last().is_some_and(below) {
+                names.pop();
+            }
+            is_empty = object.size == 0;
+            names.push(object.location.into());
+            if names.len() > MOST_NAMES {
+                return Err(StorageError::lasting(format!("{} has more than {MOST_NAMES} objects", self.shown())));
+            }
+        }
+        Ok(names)
     }
 
     /// Puts a file under the key, or each of a folder's files below it.

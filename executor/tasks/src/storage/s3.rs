@@ -217,7 +217,8 @@ impl S3 {
         };
         let mut request = HttpRequest::new(body.into());
         *request.method_mut() = Method::PUT;
-        *request.uri_mut() = format!("{endpoint}/{}", self.bucket).parse().map_err(StorageError::lasting)?;
+        let uri = format!("{endpoint}/{}", self.bucket).parse();
+        *request.uri_mut() = uri.map_err(|_| failed("no bucket has such a name; look at s3.bucket".to_owned()))?;
         if locks {
             request.headers_mut().insert("x-amz-bucket-object-lock-enabled", HeaderValue::from_static("true"));
         }

@@ -550,4 +550,9 @@ fn a_server_that_breaks_off_or_lies_is_told() {
     let (address, _) = repositories.serve(Behaviour::default());
     let late = pod(&format!("http://{address}/repo"), json!({})).with("ARGO_DEADLINE", "2020-01-01T00:00:00Z");
     fails(&late.run("init"), "it took more than 0 s");
+    // One that says nothing at all.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+    let url = format!("http://{}/repo", silent.local_addr().unwrap());
+    fails(&pod(&url, json!({})).with("ARGO_DEADLINE", soon.to_string()).run("init"), "it took more than 1 s");
 }

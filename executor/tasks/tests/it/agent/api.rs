@@ -125,6 +125,16 @@ impl Server {
         pod
     }
 
+    /// A URL of this server, whose certificate nobody knows.
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}/", self.address)
+    }
+
+    /// Its certificate, PEM.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     pub(crate) fn api(&self) -> MutexGuard<'_, Api> {
         self.api.lock().unwrap()
     }
@@ -234,7 +244,7 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    if headers["authorization"] != "Bearer t" {
+    if headers.get("authorization").is_none_or(|token| token != "Bearer t") {
         return status(401);
     }
     let query = uri.query().unwrap_or_default();

@@ -190,7 +190,7 @@ fn an_agent_that_is_told_to_end_tells_what_it_knows() {
     let agent = pod.start_with(&["agent", "main"]);
     until("a", || api.phase("a") == "Succeeded");
     api.tasks(&json!({ "b": http(&target.url("/b")), "c": http(&target.url("/never")) }));
-    until("c", || target.count("/b") + target.count("/never") == 2);
+    until("both", || target.count("/b") + target.count("/never") == 2);
     // The answer to b has been sent; it is read before the signal is.
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert_eq!(api.phase("b"), "");
@@ -361,6 +361,26 @@ fn what_cannot_be_done_is_told() {
     }
     assert_eq!(told[cases.len()]["phase"], "Error");
     assert!(told[cases.len() + 1]["message"].as_str().unwrap().contains("cannot be read"), "{told:?}");
+}
+
+#[test]
+fn certificates_are_checked_unless_the_template_says_not_to() {
+    let api = Api::start();
+    let tasks = json!({
+        "a": { "http": { "url": api.url() } },
+        "b": { "http": { "url": api.url(), "insecureSkipVerify": true } },
+    });
+    let unknown = told(&tasks, &api, &api.pod());
+    assert!(unknown[0]["message"].as_str().unwrap().contains("certificate"), "{}", unknown[0]);
+    assert_eq!(unknown[1]["message"], "received non-2xx response code: 401");
+
+    // Authorities that the controller mounts for agents.
+    let api = Api::start();
+    let pod = api.pod();
+    pod.write("etc/ssl/certs/ca-certificates/mine.crt", api.authority());
+    pod.write("etc/ssl/certs/ca-certificates/none.crt", "nothing");
+    let known = told(&json!({ "a": { "http": { "url": api.url() } } }), &api, &pod);
+    assert_eq!(known[0]["message"], "received non-2xx response code: 401");
 }
 
 /// A pod with plugins, whose tokens have been written.
