@@ -93,9 +93,20 @@ fn start(components: [PathBuf; 7]) -> Result<OnNode, Box<dyn std::error::Error>>
     fs::write(&file, values().to_string())?;
     let file = file.display().to_string();
     on_node.helm(&["install", WEBHOOK, CHART, "--values", &file, "--wait", "--timeout", "180s"])?;
-    let trusted = ["--for", "jsonpath={.webhooks[0].clientConfig.caBundle}", "--timeout", "30s"];
-    let registration = format!("mutatingwebhookconfiguration/{WEBHOOK}");
-    kubectl_does(on_node.cluster.control_plane(), &[&["wait", &registration], &trusted[..]].concat(), "")?;
+    let control_plane = on_node.cluster.control_plane();
+    let probe = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "probe", "namespace": "default", "labels": {"emissary-webhook.io/inject": "true"}},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": SPEAKER}]},
+    });
+    // A certificate that was just made reaches the API server with the registration, and that takes it a moment.
+    let asks = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+    while !kubectl_does(control_plane, &asks, &probe.to_string()).is_ok_and(|said| said.contains("/argoexec")) {
+        if began.elapsed() > PATIENCE {
+            return Err("the webhook is installed, and no pod is rewritten".into());
+        }
+        thread::sleep(POLL);
+    }
     // Not kept by the harness, which does so with what a test prints.
     let said = format!("the node is ready and the webhook installed after {:.1} s\n", began.elapsed().as_secs_f64());
     std::io::stderr().write_all(said.as_bytes())?;
@@ -119,14 +130,14 @@ fn kubectl_does(
     control_plane: &ControlPlane,
     arguments: &[&str],
     input: &str,
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<String, Box<dyn std::error::Error>> {
     let mut command = control_plane.kubectl();
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     child.stdin.take().ok_or("kubectl has no input")?.write_all(input.as_bytes())?;
     let output = child.wait_with_output()?;
     match output.status.success() {
-        true => Ok(()),
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(format!("kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into()),
     }
 }
@@ -186,7 +197,9 @@ impl OnNode {
     pub(crate) async fn end_of(&self, namespace: &Namespace, pod: &str) -> Ran {
         let has_ended = |pod: &Value| {
             let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-            ended && statuses(pod).all(|status| status["state"]["terminated"].is_object())
+            // Behind an init container that failed none is ever started.
+            let never = |status: &Value| status["state"]["waiting"]["reason"] == "PodInitializing";
+            ended && statuses(pod).all(|status| never(status) || status["state"]["terminated"].is_object())
         };
         Ran { pod: self.pod_where(namespace, pod, "it has run", has_ended).await }
     }
