@@ -21,6 +21,7 @@ mod rewrite;
 mod serve;
 mod settings;
 mod surroundings;
+mod told;
 mod workflow_labels;
 
 use clap::{Parser, Subcommand};

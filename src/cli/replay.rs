@@ -1,7 +1,7 @@
 //! `review --replay`: what a webhook has recorded, judged again.
 
 use super::Exit;
-use super::review::Told;
+use super::told::Told;
 use crate::manifest;
 use crate::review::{CHUNK, Recorded, Replay};
 use anyhow::Context;

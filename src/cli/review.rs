@@ -2,23 +2,21 @@ use super::Exit;
 use super::cross_check::CrossCheck;
 use super::from_cluster::{ClusterPolicies, Source};
 use super::look_ups::{LookUpArguments, resolver};
-use super::output::{ERROR, WARNING};
+use super::output::WARNING;
 use super::replay;
 use super::settings::{SettingsArguments, list, load};
+use super::told::{Gate, Told};
 use crate::cluster::Connection;
 use crate::manifest;
 use crate::review::{
-    self, Asker, Assumed, Baseline, CHUNK, Candidate, Cell, Column, Input, Judgement, KnownBounds, Limits, Opa,
-    Options, Policies, Ready, Refusal, Replay, Report, Reviewer, Row, Usable, Verdict, Work, github, json_line, junit,
-    markdown, page, policy_reports, sarif, table,
+    self, Asker, Assumed, Baseline, CHUNK, Cell, Column, Input, Judgement, KnownBounds, Limits, Opa, Options, Policies,
+    Ready, Replay, Reviewer, Usable, Work,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use emissary_policy::pss::{Level, Standard};
 use emissary_policy::{Namespace, User};
-use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -139,7 +137,7 @@ enum Executor {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people: a row for pods of the same shape, a column an executor, then what stands against them.
     Table,
     /// A verdict a line.
@@ -162,7 +160,7 @@ enum Format {
 
 /// `--expect emissary=restricted`: what pods have to come to for an executor.
 #[derive(Debug, Clone, Copy)]
-struct Expected {
+pub(super) struct Expected {
     executor: Executor,
     standard: Standard,
 }
@@ -338,109 +336,9 @@ pub(super) fn judges(deadline: Duration, memory: u64) -> anyhow::Result<Limits> 
     Ok(Limits { program, arguments: vec![JUDGE.to_owned()], deadline, memory, give_way: false })
 }
 
-/// What is told of a review, and how it ends.
-pub(super) struct Told {
-    gate: Gate,
-    output: Format,
-    report: Report,
-    exit: Exit,
-    progress: ProgressBar,
-    stdout: anstream::AutoStream<std::io::StdoutLock<'static>>,
-}
-
-impl Told {
-    fn new(gate: Gate, output: Format, columns: &[Column]) -> Self {
-        let stdout = anstream::AutoStream::auto(std::io::stdout()).lock();
-        Self { gate, output, report: Report::new(columns), exit: Exit::Fine, progress: progress(), stdout }
-    }
-
-    /// What of the policies judges nothing.
-    pub(super) fn refused(&mut self, refusals: &[Refusal]) {
-        for Refusal { place, policy, why } in refusals {
-            anstream::eprintln!("{WARNING} {place}: {policy} judges nothing: {why}");
-        }
-        if self.gate.strict && !refusals.is_empty() {
-            self.exit = self.exit.max(Exit::Unjudged);
-        }
-    }
-
-    /// An input that is none.
-    pub(super) fn wrong(&mut self, problem: &manifest::Problem) {
-        anstream::eprintln!("{ERROR} {problem}");
-        self.exit = self.exit.max(Exit::BadInput);
-    }
-
-    /// What is said of a pod.
-    pub(super) fn tell(&mut self, candidate: &Candidate, row: &Arc<Row>) -> std::io::Result<()> {
-        self.progress.inc(1);
-        self.exit = self.exit.max(self.gate.judge(candidate, row));
-        if self.output != Format::Jsonl {
-            self.report.add(candidate, row);
-            return Ok(());
-        }
-        for cell in row.iter() {
-            for judgement in &cell.judgements {
-                writeln!(self.stdout, "{}", json_line(candidate, cell.column, judgement))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Prints what is left to print, and says how it ends.
-    pub(super) fn finish(self, stopped: BTreeMap<String, String>) -> anyhow::Result<Exit> {
-        let Self { output, report, exit, progress, mut stdout, gate: _ } = self;
-        progress.finish_and_clear();
-        let text = match output {
-            Format::Jsonl => String::new(),
-            Format::Table => table(&report),
-            Format::Json => report.json()?,
-            Format::Html => page(&report)?,
-            Format::Markdown => markdown(&report),
-            Format::Sarif => sarif(&report, env!("CARGO_PKG_VERSION")).to_string() + "\n",
-            Format::Junit => junit(&report),
-            Format::Github => github(&report),
-            Format::PolicyReport => policy_reports(&report),
-        };
-        stdout.write_all(text.as_bytes())?;
-        stdout.flush()?;
-        for (what, why) in stopped {
-            anstream::eprintln!("{WARNING} {what}: unknown from here on: {why}");
-        }
-        Ok(exit)
-    }
-}
-
-/// What makes a review fail.
-struct Gate {
-    baseline: Option<Baseline>,
-    expect: Vec<Expected>,
-    strict: bool,
-}
-
-impl Gate {
-    fn judge(&self, candidate: &Candidate, row: &Row) -> Exit {
-        let Self { baseline, expect, strict } = self;
-        let exit = |cell: &Cell, judgement: &Judgement| match judgement.verdict {
-            Verdict::Denied
-                if baseline.as_ref().is_some_and(|known| known.knows(candidate, cell.column, judgement)) =>
-            {
-                Exit::Fine
-            }
-            Verdict::Denied if !expect.is_empty() && !expect.iter().any(|one| one.is_about(cell, judgement)) => {
-                Exit::Fine
-            }
-            Verdict::Denied => Exit::Denied,
-            Verdict::Unknown if *strict => Exit::Unjudged,
-            _ => Exit::Fine,
-        };
-        let all = row.iter().flat_map(|cell| cell.judgements.iter().map(move |judgement| exit(cell, judgement)));
-        all.max().unwrap_or(Exit::Fine)
-    }
-}
-
 impl Expected {
     /// What the webhook itself or a pass before refuses never gets to the standard.
-    fn is_about(&self, cell: &Cell, judgement: &Judgement) -> bool {
+    pub(super) fn is_about(&self, cell: &Cell, judgement: &Judgement) -> bool {
         let is_standard = judgement.engine == "pss" && judgement.policy == self.standard.to_string();
         cell.column == self.executor.column() && (is_standard || cell.pod.is_none())
     }
@@ -471,15 +369,6 @@ fn read_controller(path: PathBuf) -> anyhow::Result<serde_json::Value> {
 fn read_baseline(path: &Path) -> anyhow::Result<Baseline> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     Baseline::parse(&text).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
-}
-
-/// How far it is, for who looks on; nothing where nobody does.
-fn progress() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {pos} pods reviewed, {per_sec}");
-    let progress = ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    // On standard error, and drawn on a terminal only.
-    progress.enable_steady_tick(Duration::from_millis(200));
-    progress
 }
 
 /// Who asks: the groups of a service account come with its name, as the API server adds them.

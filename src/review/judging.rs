@@ -9,7 +9,7 @@ use std::time::Duration;
 /// The stack of the thread that judges: policies nest deeper than a thread's own stack is good for.
 const STACK: usize = 64 << 20;
 /// How far the scheduler puts others first (nice(2), 0 to 19).
-const NICE: i32 = 10;
+const NICE: i32 = 5;
 /// How often is looked whether anybody still asks.
 const LOOK: Duration = Duration::from_secs(1);
 

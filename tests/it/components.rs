@@ -68,8 +68,8 @@ pub(crate) const NODE: Component = Component::of_a_node("kubernetes-node", "EMIS
 /// A folder: containerd, runc and others, as they would be below `/`.
 pub(crate) const NODE_TOOLS: Component = Component::of_a_node("node-tools", "EMISSARY_TEST_NODE_TOOLS");
 pub(crate) const COREDNS: Component = Component::of_a_node("coredns", "EMISSARY_TEST_COREDNS");
-/// A folder: the executor's programs, as they are shipped.
-pub(crate) const EXECUTOR: Component = Component::of_a_node("executor", "EMISSARY_TEST_EXECUTOR");
+/// An archive: the executor's image, as it is shipped.
+pub(crate) const EXECUTOR_IMAGE: Component = Component::of_a_node("executor-image", "EMISSARY_TEST_EXECUTOR_IMAGE");
 /// An archive: the webhook's own image.
 pub(crate) const WEBHOOK_IMAGE: Component = Component::of_a_node("webhook-image", "EMISSARY_TEST_WEBHOOK_IMAGE");
 

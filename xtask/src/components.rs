@@ -53,8 +53,8 @@ enum Source {
     Dns,
     /// The webhook's image, of this tree, as an archive.
     WebhookImage,
-    /// The executor's programs, of this tree, in a folder.
-    Executor,
+    /// The executor's, of this tree and for this machine, as an archive.
+    ExecutorImage,
 }
 
 /// Shared libraries of skopeo and of buildah.
@@ -195,10 +195,10 @@ pub(crate) const NODE: &[Component] = &[
         install: "install Go (https://go.dev/dl)",
     },
     Component {
-        program: "executor",
-        variable: "EMISSARY_TEST_EXECUTOR",
-        source: Source::Executor,
-        install: "cargo xtask executor",
+        program: "executor-image",
+        variable: "EMISSARY_TEST_EXECUTOR_IMAGE",
+        source: Source::ExecutorImage,
+        install: "cargo xtask image executor",
     },
     Component {
         program: "webhook-image",
@@ -303,10 +303,9 @@ impl Component {
             Source::NodeTree => node::tree(cache, &progress),
             Source::Dns => node::dns(cache, &progress),
             Source::WebhookImage => image::build("dev", &progress).map(|built| built.archive),
-            Source::Executor => {
-                progress.step("building its programs");
-                executor::folder()
-            }
+            Source::ExecutorImage => executor::Platform::named(None)
+                .and_then(|platform| image::executor(platform, &progress))
+                .map(|built| built.archive),
         };
         match found {
             Ok(program) => {

@@ -52,18 +52,6 @@ pub(crate) fn run(platform: Option<&str>, path_only: bool) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds them for this machine; the folder that has them.
-///
-/// # Errors
-/// As [`run`].
-pub(crate) fn folder() -> anyhow::Result<PathBuf> {
-    let here = PLATFORMS.iter().find(|known| known.architecture == env::consts::ARCH);
-    let platform = here.with_context(|| format!("the executor is not built for {}", env::consts::ARCH))?;
-    let programs = platform.programs()?;
-    let (_, program) = programs.first().context("no program is built")?;
-    program.parent().map(Path::to_owned).context("a program without a folder")
-}
-
 impl Platform {
     /// The one that is named, by default this machine's.
     ///

@@ -114,7 +114,10 @@ pub(crate) fn build(profile: &str, progress: &Progress) -> anyhow::Result<Built>
 }
 
 /// Builds the executor's.
-fn executor(platform: &Platform, progress: &Progress) -> anyhow::Result<Built> {
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn executor(platform: &Platform, progress: &Progress) -> anyhow::Result<Built> {
     progress.step(&format!("building the programs for {}", platform.name));
     let programs = platform.programs()?;
     let mut recipe = Recipe::begin("argoexec", root()?.join("executor/Containerfile"), progress)?;

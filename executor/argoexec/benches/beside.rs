@@ -75,6 +75,8 @@ fn main() {
         print_rates(&format!("{} capturing", way.name), &rates, peak);
     }
     archives(&ways, folder.path());
+    let own = ways.iter().find(|way| way.takes_root);
+    own.into_iter().for_each(|own| wait(own, folder.path()));
 }
 
 fn print_rates(name: &str, [a, b, c]: &[f64; 3], peak: u64) {
@@ -207,17 +209,20 @@ fn tee(folder: &Path) -> [f64; 3] {
     })
 }
 
-/// An artifact of a hundred thousand files, and one of a gigabyte that compresses by half.
+/// Bytes of each of the two artifacts as a tar: a head and a block for each of the many files.
+const ARTIFACTS: [(&str, &str, u64); 2] =
+    [("many", "100,000 files", 100_000 * 1024), ("large", "512 MiB, half of it noise", 512 << 20)];
+
+/// An artifact of a hundred thousand files, and one of half a gigabyte that compresses by half.
 fn archives(ways: &[Way], folder: &Path) {
-    println!("\nartifacts{:44} {:>10} {:>10} {:>14}", "", "seconds", "CPU s", "peak RSS kB");
-    let many = folder.join("many");
-    fs::create_dir(&many).unwrap();
+    print_head("artifacts");
+    let many = folder.join("mainctrfs/many");
+    fs::create_dir_all(&many).unwrap();
     for number in 0..100_000 {
         fs::write(many.join(format!("file-{number:06}")), number.to_string()).unwrap();
     }
-    let large = folder.join("large");
     let noise = "0123456789abcdef".repeat(1 << 12);
-    let mut file = fs::File::create(&large).unwrap();
+    let mut file = fs::File::create(folder.join("mainctrfs/large")).unwrap();
     let mut source = fs::File::open("/dev/urandom").unwrap();
     for _ in 0..4096 {
         let mut half = std::io::Read::take(&mut source, 64 << 10);
@@ -225,21 +230,72 @@ fn archives(ways: &[Way], folder: &Path) {
         file.write_all(noise.as_bytes()).unwrap();
     }
     for way in ways.iter().filter(|way| way.program.is_some()) {
-        for (path, what) in [(&many, "100,000 files"), (&large, "512 MiB, half of it noise")] {
-            let template =
-                format!("{{\"outputs\":{{\"artifacts\":[{{\"name\":\"a\",\"path\":\"{}\"}}]}}}}", path.display());
-            fs::write(way.root.join("var/run/argo/template"), template).unwrap();
-            let (before, begun) = (children(), Instant::now());
-            let mut child = way.command(&["true"]).stderr(Stdio::null()).spawn().unwrap();
-            let mut peak = 0;
-            while child.try_wait().unwrap().is_none() {
-                peak = peak.max(field(child.id(), "VmHWM:"));
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            let cpu = (children() - before).as_secs_f64();
-            println!("{:10} {what:42} {:10.2} {cpu:10.2} {peak:14}", way.name, begun.elapsed().as_secs_f64());
+        for (name, what, bytes) in ARTIFACTS {
+            let path = folder.join("mainctrfs").join(name);
+            let template = serde_json::json!({"outputs": {"artifacts": [{"name": "a", "path": path}]}});
+            fs::write(way.root.join("var/run/argo/template"), template.to_string()).unwrap();
+            let mut command = way.command(&["true"]);
+            print_run(way.name, what, bytes, || command.stderr(Stdio::null()).spawn().unwrap());
         }
     }
+}
+
+fn print_head(what: &str) {
+    println!("\n{what:53} {:>10} {:>10} {:>10} {:>14}", "seconds", "CPU s", "CPU s/GiB", "peak RSS kB");
+}
+
+/// Runs something to its end.
+fn print_run(name: &str, what: &str, bytes: u64, start: impl FnOnce() -> std::process::Child) {
+    let (before, begun) = (children(), Instant::now());
+    let mut child = start();
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        peak = peak.max(field(child.id(), "VmHWM:"));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let cpu = (children() - before).as_secs_f64();
+    let rate = cpu / (bytes as f64 / f64::from(1 << 30));
+    println!("{name:10} {what:42} {:10.2} {cpu:10.2} {rate:10.1} {peak:14}", begun.elapsed().as_secs_f64());
+}
+
+/// The same artifacts out of a volume, packed by `wait`, which then finds nobody to give them to; and `wait` that only waits.
+fn wait(own: &Way, folder: &Path) {
+    print_head("the same, by wait");
+    let start = |path: &str| {
+        let artifact =
+            serde_json::json!({"name": "a", "path": path, "http": {"url": "http://127.0.0.1:1/", "headers": []}});
+        let template = serde_json::json!({
+            "container": {"volumeMounts": [{"mountPath": path}]}, "outputs": {"artifacts": [artifact]},
+        });
+        fs::write(folder.join("var/run/argo/template"), template.to_string()).unwrap();
+        let _ = fs::remove_dir_all(folder.join("var/run/argo/ctr"));
+        let mut command = Command::new(own.program.as_deref().unwrap());
+        command.args(["wait", "--root"]).arg(folder).env("EXECUTOR_RETRY_BACKOFF_STEPS", "1");
+        command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let end = || {
+        let code = folder.join("var/run/argo/ctr/main/exitcode");
+        fs::create_dir_all(code.parent().unwrap()).unwrap();
+        fs::write(code.with_extension("part"), "0").unwrap();
+        fs::rename(code.with_extension("part"), code).unwrap();
+    };
+    for (name, what, bytes) in ARTIFACTS {
+        print_run(own.name, what, bytes, || {
+            let child = start(&format!("/{name}"));
+            end();
+            child
+        });
+    }
+    let mut idle = start("/none");
+    std::thread::sleep(Duration::from_millis(500));
+    let (rss, anonymous) = (field(idle.id(), "VmRSS:"), field(idle.id(), "RssAnon:"));
+    let begun = Instant::now();
+    end();
+    idle.wait().unwrap();
+    println!(
+        "idle: {rss} kB, of which {anonymous} its own; {:.1} ms from the exit code to its end",
+        begun.elapsed().as_secs_f64() * 1e3
+    );
 }
 
 fn median(mut all: Vec<f64>) -> f64 {
@@ -265,10 +321,15 @@ fn field(process: u32, name: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
 }
 
+/// argoexec, with its sibling beside it.
 fn shipped() -> PathBuf {
-    let mut xtask = Command::new(env!("CARGO"));
-    xtask.args(["xtask", "executor", "--print-path"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let output = xtask.env_remove("RUSTFLAGS").output().unwrap();
+    let xtask = |words: &[&str]| {
+        let mut xtask = Command::new(env!("CARGO"));
+        xtask.args(["xtask", "executor"]).args(words).current_dir(env!("CARGO_MANIFEST_DIR"));
+        xtask.env_remove("RUSTFLAGS").output().unwrap()
+    };
+    assert!(xtask(&[]).status.success());
+    let output = xtask(&["--print-path"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }

@@ -48,7 +48,7 @@ async fn install(cluster: &'static Cluster, about: &str, values: &[&str]) -> Opt
         RBAC.contains(&kind) || CONFIGURATION.contains(&kind)
     });
     let all = json!({"apiVersion": "v1", "kind": "List", "items": applied.collect::<Vec<_>>()});
-    home.kubectl_says(&["apply", "--server-side", "-f", "-"], &all.to_string()).await;
+    cluster.kubectl_says(&["apply", "--server-side", "-f", "-"], &all.to_string()).await;
     Some(Installed { home, tenant, objects })
 }
 

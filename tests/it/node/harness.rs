@@ -14,11 +14,11 @@ use test_cluster::{Assets, BUSYBOX, ControlPlane, Image, Node, NodePrograms, Pro
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::{Cluster, Namespace};
-use crate::components::{ARGO_WORKFLOWS, COREDNS, EXECUTOR, HELM, NODE, NODE_TOOLS, WEBHOOK_IMAGE, need};
+use crate::components::{ARGO_WORKFLOWS, COREDNS, EXECUTOR_IMAGE, HELM, NODE, NODE_TOOLS, WEBHOOK_IMAGE, need};
 use crate::manifests::CHART;
 
 /// How our executor's image is called on the node.
-pub(super) const ARGOEXEC: &str = "localhost/argoexec:1";
+pub(super) const ARGOEXEC: &str = concat!("docker.io/library/argoexec:", env!("CARGO_PKG_VERSION"));
 /// An image with an entrypoint of its own, which the image index tells of.
 pub(super) const SPEAKER: &str = "localhost/speaker:1";
 /// The release, its namespace and its Deployment.
@@ -41,7 +41,7 @@ pub(crate) fn on_the_node<T>(test: T)
 where
     T: AsyncFnOnce(&'static OnNode) + Send + 'static,
 {
-    let components = [NODE, NODE_TOOLS, COREDNS, EXECUTOR, WEBHOOK_IMAGE, HELM, ARGO_WORKFLOWS];
+    let components = [NODE, NODE_TOOLS, COREDNS, EXECUTOR_IMAGE, WEBHOOK_IMAGE, HELM, ARGO_WORKFLOWS];
     let Some(components) = need(components) else { return };
     static SHARED: OnceLock<Result<OnNode, String>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| start(components).map_err(|error| format!("{error}")));
@@ -67,14 +67,7 @@ fn start(components: [PathBuf; 7]) -> Result<OnNode, Box<dyn std::error::Error>>
     let programs = NodePrograms { tree, coredns: Some(coredns) };
     let (control_plane, node) = Node::start(&assets, &programs, &folder)?;
 
-    let file = |name: &str| executor.join(name);
-    let (small, tasks) = (file("argoexec"), file("argoexec-tasks"));
-    node.load_files(&Image {
-        name: ARGOEXEC,
-        files: &[("bin/argoexec", &small), ("bin/argoexec-tasks", &tasks)],
-        links: &[],
-        config: json!({"Entrypoint": ["/bin/argoexec"], "User": "8737:8737"}),
-    })?;
+    node.load(&executor, ARGOEXEC)?;
     let busybox = node.busybox();
     node.load_files(&Image {
         name: SPEAKER,
@@ -100,9 +93,20 @@ fn start(components: [PathBuf; 7]) -> Result<OnNode, Box<dyn std::error::Error>>
     fs::write(&file, values().to_string())?;
     let file = file.display().to_string();
     on_node.helm(&["install", WEBHOOK, CHART, "--values", &file, "--wait", "--timeout", "180s"])?;
-    let trusted = ["--for", "jsonpath={.webhooks[0].clientConfig.caBundle}", "--timeout", "30s"];
-    let registration = format!("mutatingwebhookconfiguration/{WEBHOOK}");
-    kubectl_does(on_node.cluster.control_plane(), &[&["wait", &registration], &trusted[..]].concat(), "")?;
+    let control_plane = on_node.cluster.control_plane();
+    let probe = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "probe", "namespace": "default", "labels": {"emissary-webhook.io/inject": "true"}},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": SPEAKER}]},
+    });
+    // A certificate that was just made reaches the API server with the registration, and that takes it a moment.
+    let asks = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+    while !kubectl_does(control_plane, &asks, &probe.to_string()).is_ok_and(|said| said.contains("/argoexec")) {
+        if began.elapsed() > PATIENCE {
+            return Err("the webhook is installed, and no pod is rewritten".into());
+        }
+        thread::sleep(POLL);
+    }
     // Not kept by the harness, which does so with what a test prints.
     let said = format!("the node is ready and the webhook installed after {:.1} s\n", began.elapsed().as_secs_f64());
     std::io::stderr().write_all(said.as_bytes())?;
@@ -126,14 +130,14 @@ fn kubectl_does(
     control_plane: &ControlPlane,
     arguments: &[&str],
     input: &str,
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<String, Box<dyn std::error::Error>> {
     let mut command = control_plane.kubectl();
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     child.stdin.take().ok_or("kubectl has no input")?.write_all(input.as_bytes())?;
     let output = child.wait_with_output()?;
     match output.status.success() {
-        true => Ok(()),
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(format!("kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into()),
     }
 }
@@ -193,7 +197,9 @@ impl OnNode {
     pub(crate) async fn end_of(&self, namespace: &Namespace, pod: &str) -> Ran {
         let has_ended = |pod: &Value| {
             let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-            ended && statuses(pod).all(|status| status["state"]["terminated"].is_object())
+            // Behind an init container that failed none is ever started.
+            let never = |status: &Value| status["state"]["waiting"]["reason"] == "PodInitializing";
+            ended && statuses(pod).all(|status| never(status) || status["state"]["terminated"].is_object())
         };
         Ran { pod: self.pod_where(namespace, pod, "it has run", has_ended).await }
     }

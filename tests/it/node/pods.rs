@@ -9,12 +9,8 @@ use super::OnNode;
 use super::harness::{ARGOEXEC, Ran};
 use crate::cluster::Namespace;
 
-pub(super) const OLD: [(Executor, Version); 4] = [
-    (Executor::Docker, Version::V33),
-    (Executor::Kubelet, Version::V33),
-    (Executor::Pns, Version::V33),
-    (Executor::K8sApi, Version::V31),
-];
+/// The executors that 3.3 has besides emissary. In a pod of 3.1 the template is an annotation, which ours does not read.
+pub(super) const OLD: [Executor; 3] = [Executor::Docker, Executor::Kubelet, Executor::Pns];
 
 /// A container of the node's busybox.
 pub(super) fn shell(script: &str) -> Value {
@@ -22,12 +18,7 @@ pub(super) fn shell(script: &str) -> Value {
 }
 
 /// A Workflow of one template, as the API server keeps it, and the pod that a controller makes of it.
-pub(super) async fn made(
-    namespace: &Namespace,
-    name: &str,
-    template: Value,
-    (executor, version): (Executor, Version),
-) -> Value {
+pub(super) async fn made(namespace: &Namespace, name: &str, template: Value, executor: Executor) -> Value {
     let mut template = template;
     template["name"] = json!("main");
     let workflow = json!({
@@ -37,7 +28,7 @@ pub(super) async fn made(
         "spec": {"entrypoint": "main", "templates": [template]},
     });
     let workflow = namespace.create("argoproj.io/v1alpha1/workflows", &workflow).await.unwrap();
-    let mut controller = Controller::new(version, executor);
+    let mut controller = Controller::new(Version::V33, executor);
     controller.executor_image = ARGOEXEC.to_owned();
     controller.executor_pull_policy = Some("Never".to_owned());
     controller.log_level = "debug".to_owned();

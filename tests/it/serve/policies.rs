@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use super::program::{Serve, Webhook, eventually, serve};
+use super::program::{FOREVER, Serve, Webhook, eventually, serve};
 use super::reviews::{recorded, running};
 
 /// Denies every pod whose main container is wrapped.
@@ -129,12 +130,16 @@ async fn a_policy_that_runs_away_costs_no_admission() {
     for _ in 0..20 {
         let answer = webhook.post(&running("app")).await;
         answer.response();
-        assert!(answer.took < Duration::from_secs(1), "{:?}", answer.took);
+        // The API server would wait for seven.
+        assert!(answer.took < Duration::from_secs(5), "{:?}", answer.took);
     }
-    let stopped = r#"emissary_webhook_review_policies{state="stopped"}"#;
-    eventually("it is stopped", async || webhook.metric(stopped).await == 1.0).await;
-    let judged = "emissary_webhook_review_duration_seconds_count";
-    eventually("all are judged", async || webhook.metric(judged).await == 20.0).await;
+    // It has a second of the processor's time, and on a busy machine that is long in coming.
+    let (began, judged) = (Instant::now(), "emissary_webhook_review_duration_seconds_count");
+    while webhook.metric(judged).await != 20.0 {
+        assert!(began.elapsed() < 6 * FOREVER, "not all are judged: {:#?}", webhook.log());
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(webhook.metric(r#"emissary_webhook_review_policies{state="stopped"}"#).await, 1.0);
     let said = verdicts(&webhook).await;
     assert!(said.contains(&"emissary rego endless.deny unknown".to_owned()), "{said:?}");
     assert!(said.contains(&"emissary rego workflows.deny denied".to_owned()), "{said:?}");

@@ -270,8 +270,9 @@ fn a_clone_is_what_git_itself_makes() {
             .output()
             .unwrap();
         assert!(same.status.success(), "{}", String::from_utf8_lossy(&same.stdout));
-        let mode = |path: &Path| fs::metadata(path.join("run")).unwrap().permissions().mode() & 0o7777;
-        assert_eq!(mode(&ours), 0o755);
+        let mode = |name: &str| fs::metadata(ours.join(name)).unwrap().permissions().mode() & 0o7777;
+        let modes = ["run", "a", "a.d", ".git", ".git/config", ".git/index", ".git/objects/pack"].map(mode);
+        assert_eq!(modes, [0o755, 0o644, 0o755, 0o755, 0o644, 0o644, 0o755]);
         assert_eq!(fs::read_link(ours.join("absolute")).unwrap(), Path::new("/usr/bin/env"));
         let theirs_of = |words: &[&str]| repositories.git(&theirs, words);
         let references = theirs_of(&REFERENCES);

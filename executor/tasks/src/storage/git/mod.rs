@@ -127,11 +127,10 @@ fn place(repo: &str) -> Result<Url, StorageError> {
 /// # Errors
 /// As [`super::load`].
 pub(super) async fn load(pod: &Pod, git: &Git, target: &Path) -> Result<(), StorageError> {
-    let client = web::client().tls_danger_accept_invalid_certs(git.insecure).build().map_err(web::broken)?;
     let left = pod.environment.deadline.map(|deadline| deadline.duration_since(Timestamp::now()));
     let left = left.map_or(LONGEST, |left| Duration::try_from(left).unwrap_or_default().min(LONGEST));
     let deadline = Deadline(Instant::now() + left);
-    let cloned = clone_all(pod, &client, git, target, deadline);
+    let cloned = clone_all(pod, git, target, deadline);
     match tokio::time::timeout_at(deadline.0.into(), cloned).await {
         Ok(cloned) => cloned,
         Err(_) => Err(StorageError::lasting(format!("git.repo: it took more than {} s", left.as_secs()))),
@@ -139,26 +138,25 @@ pub(super) async fn load(pod: &Pod, git: &Git, target: &Path) -> Result<(), Stor
 }
 
 /// Clones a repository and, one after the other, those in it.
-async fn clone_all(
-    pod: &Pod,
-    client: &Client,
-    git: &Git,
-    target: &Path,
-    deadline: Deadline,
-) -> Result<(), StorageError> {
+async fn clone_all(pod: &Pod, git: &Git, target: &Path, deadline: Deadline) -> Result<(), StorageError> {
     // What a try before has left.
     match std::fs::remove_dir_all(target) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
+    let client = |insecure| web::client().tls_danger_accept_invalid_certs(insecure).build().map_err(web::broken);
+    let own = client(git.insecure)?;
     let mut waiting = VecDeque::from([(target.to_owned(), git.order.clone(), 0)]);
     let mut count = 0;
     while let Some((folder, order, depth)) = waiting.pop_front() {
-        // A repository names the others in it: those elsewhere are not told who asks.
-        let login = git.login.as_ref().filter(|_| order.url.origin() == git.order.url.origin());
+        // A repository names the others in it: those elsewhere are not told who asks, nor believed without a certificate.
+        let (login, client) = match order.url.origin() == git.order.url.origin() {
+            true => (git.login.as_ref(), own.clone()),
+            false => (None, client(false)?),
+        };
         pod.say(|| format!("clone {}", web::shown(order.url.as_str())));
         let url = order.url.clone();
-        for (module, commit) in clone(client, order, login, &folder, deadline).await? {
+        for (module, commit) in clone(&client, order, login, &folder, deadline).await? {
             count += 1;
             if depth >= DEEPEST || count > MODULES {
                 return Err(StorageError::lasting(format!(

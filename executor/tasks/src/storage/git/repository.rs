@@ -1,8 +1,8 @@
 //! The folder `.git`: made by hand, as git itself lays it out, so that git and all that knows it can go on from there.
 
-use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -14,6 +14,9 @@ use super::plan::{Head, Local, Plan};
 use super::remote::Fetched;
 use super::submodule::{Module, quoted};
 use super::{Order, revision};
+
+/// Where a pack is until it has a name, in the folder `.git`.
+const INCOMING: &str = "objects/pack/tmp_pack";
 
 /// A repository in the making.
 #[derive(Debug)]
@@ -27,19 +30,28 @@ impl Repository {
     /// Makes an empty one. The folder itself may be there, and has nothing in it.
     pub(super) fn begin(folder: &Path) -> io::Result<Self> {
         let git = folder.join(".git");
+        fs::create_dir_all(folder)?;
+        // As git has it, whatever this process keeps from others.
+        let mut folders = DirBuilder::new();
+        folders.recursive(true).mode(0o755);
         for below in ["objects/pack", "objects/info", "refs/heads", "refs/tags", "info"] {
-            fs::create_dir_all(git.join(below))?;
+            folders.create(git.join(below))?;
         }
         Ok(Self { folder: folder.to_owned(), git })
     }
 
     /// The file that a pack goes to.
     pub(super) fn pack(&self) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).create_new(true).open(self.incoming())
+        self.create(INCOMING, 0o444)
     }
 
-    fn incoming(&self) -> PathBuf {
-        self.git.join("objects/pack/tmp_pack")
+    /// A new file in the folder `.git`.
+    fn create(&self, name: &str, mode: u32) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(self.git.join(name))
+    }
+
+    fn write(&self, name: &str, text: &str) -> io::Result<()> {
+        self.create(name, 0o644)?.write_all(text.as_bytes())
     }
 
     /// Writes down a repository that has no commit.
@@ -59,7 +71,7 @@ impl Repository {
         fetched: &Fetched,
         deadline: Deadline,
     ) -> io::Result<Vec<(Module, Id)>> {
-        let mut pack = Pack::read(File::open(self.incoming())?, deadline)?;
+        let mut pack = Pack::read(File::open(self.git.join(INCOMING))?, deadline)?;
         self.name_pack(&pack, fetched)?;
         plan.references.retain(|local| !local.by_chance || pack.kind(&local.id).is_some());
         let remote = match plan.head {
@@ -78,7 +90,7 @@ impl Repository {
             let at = revision::commit(at, &mut pack)?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let folder = rustix::fs::openat(CWD, &self.folder, flags, Mode::empty())?;
-            let index = OpenOptions::new().read(true).write(true).create_new(true).open(self.git.join("index"))?;
+            let index = self.create("index", 0o644)?;
             found = checkout::write(&mut pack, at, folder, index, deadline)?;
         }
         let mut modules = Vec::new();
@@ -94,7 +106,7 @@ impl Repository {
         self.references(&plan.references)?;
         if !fetched.shallow.is_empty() {
             let lines: String = fetched.shallow.iter().map(|id| format!("{id}\n")).collect();
-            fs::write(self.git.join("shallow"), lines)?;
+            self.write("shallow", &lines)?;
         }
         self.head(&plan.head)?;
         Ok(modules)
@@ -102,32 +114,29 @@ impl Repository {
 
     /// Gives the pack its name and its index.
     fn name_pack(&self, pack: &Pack, fetched: &Fetched) -> io::Result<()> {
-        let name = |ending: &str| self.git.join(format!("objects/pack/pack-{}.{ending}", Id(fetched.checksum)));
-        fs::rename(self.incoming(), name("pack"))?;
-        pack.write_index(File::create_new(name("idx"))?, fetched.checksum)
+        let name = |ending: &str| format!("objects/pack/pack-{}.{ending}", Id(fetched.checksum));
+        fs::rename(self.git.join(INCOMING), self.git.join(name("pack")))?;
+        pack.write_index(self.create(&name("idx"), 0o444)?, fetched.checksum)
     }
 
     fn head(&self, head: &Head) -> io::Result<()> {
-        fs::write(
-            self.git.join("HEAD"),
-            match head {
-                Head::Branch(name, _) => format!("ref: refs/heads/{name}\n"),
-                Head::Commit(id) => format!("{id}\n"),
-            },
-        )
+        let text = match head {
+            Head::Branch(name, _) => format!("ref: refs/heads/{name}\n"),
+            Head::Commit(id) => format!("{id}\n"),
+        };
+        self.write("HEAD", &text)
     }
 
     /// All references in one file, so that no name of theirs is ever a path.
     fn references(&self, references: &[Local]) -> io::Result<()> {
         let mut text = String::from("# pack-refs with: peeled fully-peeled sorted \n");
         for Local { name, id, peeled, .. } in references {
-            // Writing to a text does not fail.
-            let _ = writeln!(text, "{id} {name}");
+            text.push_str(&format!("{id} {name}\n"));
             if let Some(peeled) = peeled {
-                let _ = writeln!(text, "^{peeled}");
+                text.push_str(&format!("^{peeled}\n"));
             }
         }
-        fs::write(self.git.join("packed-refs"), text)
+        self.write("packed-refs", &text)
     }
 
     fn settings(&self, order: &Order, plan: &Plan, modules: &[(Module, Id)]) -> io::Result<()> {
@@ -137,19 +146,15 @@ impl Repository {
             None => "+refs/heads/*:refs/remotes/origin/*".to_owned(),
         };
         let url = quoted(&order.shown);
-        let _ = write!(text, "[remote \"origin\"]\n\turl = {url}\n\tfetch = {}\n", quoted(&fetch));
+        text.push_str(&format!("[remote \"origin\"]\n\turl = {url}\n\tfetch = {}\n", quoted(&fetch)));
         if let Head::Branch(name, _) = &plan.head {
             let merge = quoted(&format!("refs/heads/{name}"));
-            let _ = write!(text, "[branch {}]\n\tremote = origin\n\tmerge = {merge}\n", quoted(name));
+            text.push_str(&format!("[branch {}]\n\tremote = origin\n\tmerge = {merge}\n", quoted(name)));
         }
         for (module, _) in modules {
-            let _ = write!(
-                text,
-                "[submodule {}]\n\tactive = true\n\turl = {}\n",
-                quoted(&module.name),
-                quoted(&module.url)
-            );
+            let (name, url) = (quoted(&module.name), quoted(&module.url));
+            text.push_str(&format!("[submodule {name}]\n\tactive = true\n\turl = {url}\n"));
         }
-        fs::write(self.git.join("config"), text)
+        self.write("config", &text)
     }
 }
