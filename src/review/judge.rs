@@ -67,10 +67,10 @@ impl Candidate {
         if !is_untouched {
             defaults::complete(&mut request.object);
         }
-        let ranges = limits.judge_ranges(&request).into_iter();
-        judgements.extend(ranges.map(|verdict| Judgement::of(Stage::Validation, verdict)));
         // Who is refused is not asked again.
         let refused = judgements.iter().any(|judgement| judgement.verdict == Verdict::Denied);
+        let ranges = limits.judge_ranges(&request).into_iter();
+        judgements.extend(ranges.map(|verdict| Judgement::of(Stage::Validation, verdict)));
         if let Some(psp) = policies.psp.as_ref().filter(|_| !refused) {
             match psp.validate(&request) {
                 Ok(Admission::Rejected(rejection)) => {
