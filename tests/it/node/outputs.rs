@@ -104,15 +104,15 @@ fn each_container_of_a_set_has_its_code() {
 fn containers_of_the_users_own_start_before_main() {
     on_the_node(async |node| {
         let namespace = node.namespace("init").await;
-        let mut before = shell("echo 17 > /work/n");
+        let mut before = shell("echo 17 > /scratch/n");
         before["name"] = json!("before");
-        let mount = json!([{"name": "work", "mountPath": "/work"}]);
+        let mount = json!([{"name": "work", "mountPath": "/scratch"}]);
         before["volumeMounts"] = mount.clone();
-        let mut main = shell("cat /work/n");
+        let mut main = shell("cat /scratch/n");
         main["volumeMounts"] = mount;
         let template = json!({
             "initContainers": [before], "container": main, "volumes": [{"name": "work", "emptyDir": {}}],
-            "outputs": {"parameters": [{"name": "n", "valueFrom": {"path": "/work/n"}}]},
+            "outputs": {"parameters": [{"name": "n", "valueFrom": {"path": "/scratch/n"}}]},
         });
         let ran = node.run_template(&namespace, "init", template).await;
         assert_eq!((ran.phase(), ran.code("before"), ran.code("main")), ("Succeeded", 0, 0), "{:#}", ran.pod);

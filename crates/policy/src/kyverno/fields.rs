@@ -5,7 +5,7 @@
 //! privileged all are made.
 
 use crate::pod::{Container, Pod, Profile, SecurityContext};
-use crate::pss::{Level, Standard};
+use crate::pss::{DEFAULT_CAPABILITIES, HARMLESS_VOLUMES, Level, RESTRICTED_VOLUMES, Standard};
 use std::collections::BTreeSet;
 
 /// What a check has against a pod.
@@ -208,22 +208,6 @@ fn app_armor(pod: &Pod<'_>) -> Finding {
     finding(if count == 1 { "forbidden AppArmor profile" } else { "forbidden AppArmor profiles" }, errors)
 }
 
-const DEFAULT_CAPABILITIES: [&str; 13] = [
-    "AUDIT_WRITE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "MKNOD",
-    "NET_BIND_SERVICE",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
-
 fn adding(pod: &Pod<'_>, is_allowed: impl Fn(&str) -> bool) -> Vec<FieldError> {
     each(pod, "capabilities.add", |container, path| {
         let added = container.security.as_ref()?.capabilities.as_ref()?.add.iter().copied();
@@ -294,42 +278,6 @@ fn proc_mount(pod: &Pod<'_>) -> Finding {
     });
     finding("procMount", errors)
 }
-
-const HARMLESS_VOLUMES: [&str; 9] = [
-    "configMap",
-    "csi",
-    "downwardAPI",
-    "emptyDir",
-    "ephemeral",
-    "image",
-    "persistentVolumeClaim",
-    "projected",
-    "secret",
-];
-/// In the order in which one is looked for to be named.
-const RESTRICTED_VOLUMES: [&str; 21] = [
-    "hostPath",
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "gitRepo",
-    "nfs",
-    "iscsi",
-    "glusterfs",
-    "rbd",
-    "flexVolume",
-    "cinder",
-    "cephfs",
-    "flocker",
-    "fc",
-    "azureFile",
-    "vsphereVolume",
-    "quobyte",
-    "azureDisk",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "scaleIO",
-    "storageos",
-];
 
 fn restricted_volumes(pod: &Pod<'_>) -> Finding {
     let volumes = pod.spec.volumes.iter().enumerate();

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 pub use admission::{Pss, Response};
 pub use checks::Violation;
+pub(crate) use checks::{DEFAULT_CAPABILITIES, HARMLESS_VOLUMES, RESTRICTED_VOLUMES};
 pub use configuration::{Configuration, ConfigurationError, Modes};
 pub use level::{Level, Standard, Version};
 

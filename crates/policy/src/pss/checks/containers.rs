@@ -5,7 +5,7 @@ use super::setters::{Setters, containers, in_quotes, plural, set};
 use crate::pod::{Capabilities, Container, Pod, SecurityContext};
 
 /// What container runtimes give by default, but for NET_RAW.
-const DEFAULT_CAPABILITIES: [&str; 13] = [
+pub(crate) const DEFAULT_CAPABILITIES: [&str; 13] = [
     "AUDIT_WRITE",
     "CHOWN",
     "DAC_OVERRIDE",

@@ -9,6 +9,10 @@ mod profiles;
 mod setters;
 mod users;
 
+// Others who judge by the Standards have the same lists.
+pub(crate) use containers::DEFAULT_CAPABILITIES;
+pub(crate) use pod::{HARMLESS_VOLUMES, RESTRICTED_VOLUMES};
+
 use super::level::{Level, Standard};
 use crate::pod::Pod;
 

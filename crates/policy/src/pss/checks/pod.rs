@@ -23,7 +23,7 @@ const SAFE_SYSCTLS: [&str; 14] = [
 ];
 
 /// Any of these, and a volume is allowed at the level restricted.
-const HARMLESS_VOLUMES: [&str; 9] = [
+pub(crate) const HARMLESS_VOLUMES: [&str; 9] = [
     "configMap",
     "csi",
     "downwardAPI",
@@ -36,7 +36,7 @@ const HARMLESS_VOLUMES: [&str; 9] = [
 ];
 
 /// The others, in the order in which the API server looks for one to name.
-const RESTRICTED_VOLUMES: [&str; 21] = [
+pub(crate) const RESTRICTED_VOLUMES: [&str; 21] = [
     "hostPath",
     "gcePersistentDisk",
     "awsElasticBlockStore",
