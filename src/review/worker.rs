@@ -97,6 +97,9 @@ impl Process {
         let mut command = Command::new(&limits.program);
         // A policy has no business with the environment of who asks.
         command.env_clear().args(&limits.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // glibc's allocator takes 64 MiB of address space for a thread's own arena, and twice that for a moment: by chance, with
+        // where it lies, more than is allowed. One thread judges, so one arena is enough.
+        command.env("MALLOC_ARENA_MAX", "1");
         let mut child = command.spawn()?;
         let (Some(mut questions), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("it has no pipes"));

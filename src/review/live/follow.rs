@@ -7,10 +7,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often is looked whether files have changed.
 const PERIOD: Duration = Duration::from_secs(1);
+/// The longest wait until what failed is tried again.
+const LONGEST: Duration = Duration::from_secs(300);
 /// How many refused policies are named in the log.
 const NAMED: usize = 20;
 
@@ -30,10 +32,15 @@ struct Stamp {
 pub(super) fn follow(shared: &Arc<Shared>) {
     let mut known = None;
     let mut is_started = false;
+    // When to try again what failed, and how long to wait after that: a machine that is short of memory has more later.
+    let mut again: Option<(Instant, Duration)> = None;
     while !shared.is_closed.load(Ordering::Relaxed) {
         let now = stamps(&shared.options.policies);
-        if known.as_ref() != Some(&now) {
-            load(shared, &now);
+        let is_new = known.as_ref() != Some(&now);
+        if is_new || again.is_some_and(|(at, _)| Instant::now() >= at) {
+            let before = again.filter(|_| !is_new).map_or(PERIOD / 2, |(_, wait)| wait);
+            let wait = (before * 2).min(LONGEST);
+            again = (!load(shared, &now)).then(|| (Instant::now() + wait, wait));
             known = Some(now);
         }
         if !is_started {
@@ -74,9 +81,10 @@ fn stamps(paths: &[PathBuf]) -> Result<Vec<Stamp>, String> {
     files.into_iter().map(stamp).collect()
 }
 
-fn load(shared: &Shared, now: &Result<Vec<Stamp>, String>) {
+/// Whether they are in effect.
+fn load(shared: &Shared, now: &Result<Vec<Stamp>, String>) -> bool {
     if shared.options.policies.is_empty() {
-        return;
+        return true;
     }
     let loaded = match now {
         Ok(stamps) => start(shared, stamps.iter().map(|stamp| stamp.path.clone()).collect()),
@@ -93,6 +101,7 @@ fn load(shared: &Shared, now: &Result<Vec<Stamp>, String>) {
         }
     }
     shared.metrics.invalid(is_invalid);
+    !is_invalid
 }
 
 /// Loads the policies and hands them to the threads; how many files there are.
